@@ -1,0 +1,27 @@
+# Decides whether this build has a CUDA side, finds the toolkit, and links it: cudart statically; cuBLASLt, cuDNN and NCCL
+# are opened at run time (kernels/base/*_library), so a CUDA build starts on machines that have none of them.
+set(NEMO_WITH_CUDA OFF)
+if(NOT NEMO_CUDA STREQUAL "OFF")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_ARCHITECTURES ${NEMO_CUDA_ARCHITECTURES})
+    enable_language(CUDA)
+    set(CMAKE_CUDA_STANDARD 20)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    find_package(CUDAToolkit REQUIRED)
+    set(NEMO_WITH_CUDA ON)
+  elseif(NEMO_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "NEMO_CUDA=ON but no nvcc was found; install the CUDA toolkit or set CUDACXX=/path/to/nvcc")
+  else()
+    message(STATUS "CUDA toolkit not found: CPU build")
+  endif()
+endif()
+
+find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h HINTS ${CMAKE_SOURCE_DIR}/.venv/include /usr/local/include)
+
+function(nemo_link_cuda target)
+  target_link_libraries(${target} PUBLIC CUDA::cudart_static)
+  target_include_directories(${target} PRIVATE ${CUDNN_FRONTEND_INCLUDE_DIR})
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -lineinfo>)
+endfunction()
