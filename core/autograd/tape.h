@@ -21,12 +21,12 @@ class Backward;
 
 struct OpRecord {
   std::string_view op;
-  std::vector<Tensor> inputs;            // values that a gradient may be wanted for
-  std::vector<ParameterSpan> params;
-  std::vector<Tensor> saved;             // all that is kept for the backward: nothing hides in a lambda
-  std::vector<Tensor> outputs;
-  std::function<std::vector<Tensor>(Backward&)> grad_input;                            // one per input
-  std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight;        // one slot per params entry
+  std::vector<Tensor> inputs = {};       // values that a gradient may be wanted for
+  std::vector<ParameterSpan> params = {};
+  std::vector<Tensor> saved = {};        // all that is kept for the backward: nothing hides in a lambda
+  std::vector<Tensor> outputs = {};
+  std::function<std::vector<Tensor>(Backward&)> grad_input = {};                        // one per input
+  std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight = {};    // one slot per params entry
 };
 
 // How saved tensors are kept: moved to the host, compressed, ... pack is called once per storage. The packed object must own

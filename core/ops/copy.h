@@ -9,6 +9,7 @@ namespace nemo {
 
 void zero(ExecContext& ctx, const Tensor& x);                                   // contiguous
 void copy(ExecContext& ctx, const Tensor& to, const Tensor& from);              // contiguous, same dtype and size, same device
+void copy_rows(ExecContext& ctx, const Tensor& to, const Tensor& from);         // same shape, rows may be strided
 void convert(ExecContext& ctx, const Tensor& to, const Tensor& from);           // fp32 <-> bf16, contiguous, same numel
 
 // Bytes between host memory and a contiguous tensor. upload may return before the copy is done when the memory is pinned;
