@@ -123,7 +123,7 @@ SafetensorsSetWriter::SafetensorsSetWriter(const std::string& folder, const std:
   fs::create_directories(folder);
   for (size_t shard = 0; shard < shards_.size(); ++shard) {
     shards_[shard].file = shards_.size() == 1 ? kSingleFile : numbered(shard, shards_.size());
-    sort_for_file(shards_[shard].tensors, TensorOrder::as_given);
+    sort_for_file(shards_[shard].tensors, TensorOrder::by_name);
     order_.insert(order_.end(), shards_[shard].tensors.begin(), shards_[shard].tensors.end());
   }
   open_next();
