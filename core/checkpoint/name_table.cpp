@@ -25,7 +25,8 @@ std::optional<Numbers> match_numbers(std::string_view pattern, std::string_view 
     }
     const size_t begin = at;
     int64_t number = 0;
-    while (at < name.size() && at - begin < 9 && name[at] >= '0' && name[at] <= '9') number = number * 10 + (name[at++] - '0');
+    while (at < name.size() && at - begin < 9 && name[at] >= '0' && name[at] <= '9')
+      number = number * 10 + (name[at++] - '0');
     if (at == begin || (name[begin] == '0' && at > begin + 1)) return std::nullopt;
     numbers.push_back(number);
   }
@@ -49,7 +50,8 @@ std::string fill(std::string_view pattern, const Numbers& numbers) {
 // '*' stands for any text, none included.
 bool matches_any_text(std::string_view pattern, std::string_view name) {
   if (pattern.empty()) return name.empty();
-  if (pattern[0] != '*') return !name.empty() && name[0] == pattern[0] && matches_any_text(pattern.substr(1), name.substr(1));
+  if (pattern[0] != '*')
+    return !name.empty() && name[0] == pattern[0] && matches_any_text(pattern.substr(1), name.substr(1));
   for (size_t skip = 0; skip <= name.size(); ++skip) {
     if (matches_any_text(pattern.substr(1), name.substr(skip))) return true;
   }
@@ -95,7 +97,8 @@ std::vector<Group> group_by_theirs(const NameTable& table, std::span<const Named
       matched = rule;
       numbers = std::move(found);
     }
-    if (!matched) throw CheckpointError{"name table", ours[i].name, "matches no rule, so it has no place in the other format"};
+    if (!matched)
+      throw CheckpointError{"name table", ours[i].name, "matches no rule, so it has no place in the other format"};
     const NameRule& rule = table.rules[*matched];
     const auto stars = static_cast<size_t>(std::count(rule.file.begin(), rule.file.end(), '*'));
     if (stars == numbers->size()) {
@@ -132,32 +135,34 @@ TheirTensor place_pieces(Group& group, std::span<const NamedShape> ours) {
   const std::span<const int64_t> first = inner_shape(group.pieces.front(), ours);
   if (group.transpose && first.size() != 2) fail("would be transposed but is not a matrix");
   std::vector<int64_t> joined(first.begin(), first.end());
-  int64_t num_slices = 1, rows = 0;
+  int64_t slice = -1, rows = 0, slice_rows = -1;
   std::vector<int64_t> row_of(group.pieces.size());
+  const auto close_slice = [&] {
+    if (slice_rows >= 0 && rows != slice_rows) fail("stacks tensors of different shapes");
+    slice_rows = rows;
+  };
   for (size_t i = 0; i < group.pieces.size(); ++i) {
-    const std::span<const int64_t> shape = inner_shape(group.pieces[i], ours);
-    const int64_t slice = group.pieces[i].their_slice.value_or(0);
-    if (slice == num_slices) {
-      if (num_slices > 1 && rows != joined[0]) fail("stacks tensors of different shapes");
-      if (!joined.empty()) joined[0] = rows;
+    const int64_t piece_slice = group.pieces[i].their_slice.value_or(0);
+    if (piece_slice != slice) {
+      if (piece_slice != slice + 1) fail("stacks tensors of which number " + std::to_string(slice + 1) + " is missing");
+      if (slice >= 0) close_slice();
+      slice = piece_slice;
       rows = 0;
-      ++num_slices;
     }
-    if (slice != num_slices - 1) fail("stacks tensors of which number " + std::to_string(num_slices - 1) + " is missing");
-    if (shape.size() != first.size() || !std::equal(shape.begin() + !shape.empty(), shape.end(), first.begin() + !first.empty())) {
+    const std::span<const int64_t> shape = inner_shape(group.pieces[i], ours);
+    const size_t fixed = first.empty() ? 0 : 1;  // dims before this one may differ: they are joined
+    if (shape.size() != first.size() || !std::equal(shape.begin() + fixed, shape.end(), first.begin() + fixed)) {
       fail("joins tensors of different shapes");
     }
-    if (shape.empty() && i > 0 && !stacked) fail("joins tensors without dimensions");
+    if (shape.empty() && rows > 0) fail("joins tensors without dimensions");
     row_of[i] = rows;
     rows += shape.empty() ? 1 : shape[0];
   }
-  if (!joined.empty()) {
-    if (num_slices > 1 && rows != joined[0]) fail("stacks tensors of different shapes");
-    joined[0] = rows;
-  }
+  close_slice();
+  if (!joined.empty()) joined[0] = slice_rows;
 
   TheirTensor tensor{.name = group.name, .shape = {}, .parts = {}};
-  if (stacked) tensor.shape.push_back(num_slices);
+  if (stacked) tensor.shape.push_back(slice + 1);
   tensor.shape.insert(tensor.shape.end(), joined.begin(), joined.end());
   if (group.transpose) std::swap(tensor.shape.back(), tensor.shape[tensor.shape.size() - 2]);
   std::vector<int64_t> their_strides = row_major_strides(tensor.shape);
@@ -171,7 +176,8 @@ TheirTensor place_pieces(Group& group, std::span<const NamedShape> ours) {
     copy.to_start = piece.our_slice.value_or(0) * (shape.empty() ? 1 : shape[0] * our_strides[0]);
     copy.from_start = stacked ? *piece.their_slice * their_strides[0] : 0;
     if (!shape.empty()) copy.from_start += row_of[i] * their_strides[skip];
-    for (size_t dim = 0; dim < shape.size(); ++dim) add_dim(copy, {shape[dim], their_strides[skip + dim], our_strides[dim]});
+    for (size_t dim = 0; dim < shape.size(); ++dim)
+      add_dim(copy, {shape[dim], their_strides[skip + dim], our_strides[dim]});
     tensor.parts.push_back({piece.ours, std::move(copy)});
   }
   return tensor;
@@ -224,7 +230,8 @@ ImportPlan plan_import(const NameTable& table, std::span<const NamedShape> ours,
     if (!entry) {
       missing.push_back(tensor.name);
     } else if (entry->shape != tensor.shape) {
-      wrong.push_back(tensor.name + " is " + shape_text(entry->shape) + " where the model needs " + shape_text(tensor.shape));
+      wrong.push_back(tensor.name + " is " + shape_text(entry->shape) + " where the model needs " +
+                      shape_text(tensor.shape));
     } else if (!is_float(entry->dtype)) {
       wrong.push_back(tensor.name + " is " + std::string(name(entry->dtype)) + " where the model needs floating point");
     }
@@ -236,7 +243,8 @@ ImportPlan plan_import(const NameTable& table, std::span<const NamedShape> ours,
     if (!ignored) unexpected.push_back(name);
   }
   std::string reason;
-  for (const auto& [what, list] : {std::pair{"missing", &missing}, {"unexpected", &unexpected}, {"mismatched", &wrong}}) {
+  for (const auto& [what, list] :
+       {std::pair{"missing", &missing}, {"unexpected", &unexpected}, {"mismatched", &wrong}}) {
     if (!list->empty()) reason += (reason.empty() ? "" : "; ") + std::string(what) + " tensors: " + list_text(*list);
   }
   if (!reason.empty()) throw CheckpointError{set.path(), "", reason, "check that config.json belongs to these weights"};

@@ -1,5 +1,6 @@
-// Two-way tables between our parameter names and another project's, as data: renamed, transposed, fused and stacked tensors.
-// They serve weights, gradients and optimizer moments alike. Not here: the tables (models/<family>/checkpoint_names.cpp).
+// Two-way tables between our parameter names and another project's, as data: renamed, transposed, fused and stacked
+// tensors. They serve weights, gradients and optimizer moments alike. Not here: the tables
+// (models/<family>/checkpoint_names.cpp).
 #pragma once
 #include <string>
 #include <string_view>
@@ -9,9 +10,9 @@
 
 namespace nemo {
 
-// A '*' stands for a number. Rules of one table that name the same tensor of theirs are its parts, joined along our dim 0
-// in the order listed (a fused q|k|v). Where `file` has one '*' more than `ours`, our dim 0 is stacked from their tensors;
-// where it has one less, theirs is stacked along a new dim 0 from ours (experts).
+// A '*' stands for a number. Rules of one table that name the same tensor of theirs are its parts, joined along our dim
+// 0 in the order listed (a fused q|k|v). Where `file` has one '*' more than `ours`, our dim 0 is stacked from their
+// tensors; where it has one less, theirs is stacked along a new dim 0 from ours (experts).
 struct NameRule {
   std::string_view ours;
   std::string_view file;         // the name in files
@@ -26,9 +27,9 @@ struct TiedName {
 
 struct NameTable {
   std::span<const NameRule> rules;
-  std::string_view prefix = {};                   // some files leave it away, all at once
+  std::string_view prefix = {};  // some files leave it away, all at once
   std::span<const TiedName> tied = {};
-  std::span<const std::string_view> ignored = {}; // buffers that are no parameters; '*' stands for any text
+  std::span<const std::string_view> ignored = {};  // buffers that are no parameters; '*' stands for any text
 };
 
 enum class Dialect { file, bare_file, module };  // bare_file: without the prefix
