@@ -78,6 +78,11 @@ Blend parse_blend(const std::vector<std::string>& entries) {
 SplitDatasets build_indexed_splits(const IndexedDataRequest& request) {
   const SplitRanges ranges = parse_split(request.split);
   if (request.blend.prefixes.empty()) throw DataError{"", "data.blend", "names no data", "data.blend=[PREFIX]"};
+  const DocumentMasking& masking = request.masking;
+  if (!masking.end_of_document && (masking.mask_loss || masking.reset_positions || masking.separate_documents)) {
+    throw DataError{"", "data", "eod_mask_loss, reset_position_ids and reset_attention_mask need to know the token that ends a document",
+                    "a tokenizer that has one"};
+  }
   std::vector<std::shared_ptr<const IndexedDataset>> sets;
   for (const auto& prefix : request.blend.prefixes) sets.push_back(std::make_shared<IndexedDataset>(prefix));
 

@@ -12,7 +12,14 @@ Sample MockDataset::sample(int64_t index) const {
   };
   std::vector<int32_t> text(seq_length_ + 1);
   const int64_t size = seq_length_ + 1, half = (size + 1) / 2;
-  for (int64_t i = 0; i < size; ++i) text[i] = pattern_ == MockPattern::copy && i >= half ? text[i - half] : draw(i);
+  const int64_t start = pattern_ == MockPattern::arange ? draw(0) : 0;
+  for (int64_t i = 0; i < size; ++i) {
+    switch (pattern_) {
+      case MockPattern::random: text[i] = draw(i); break;
+      case MockPattern::arange: text[i] = static_cast<int32_t>((start + i) % vocab_size_); break;
+      case MockPattern::copy: text[i] = i < half ? draw(i) : text[i - half]; break;
+    }
+  }
   return make_sample(text, {});
 }
 

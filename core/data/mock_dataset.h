@@ -5,8 +5,7 @@
 
 namespace nemo {
 
-// Sample i depends on (seed, split's site, i) and the sizes alone. MockPattern::random: independent uniform ids, nothing
-// to learn. MockPattern::copy: a random first half, then the same again, learnt by attention only.
+// Sample i depends on (seed, split's site, i) and the sizes alone.
 class MockDataset : public Dataset {
  public:
   // site tells the splits apart (random_site in core/exec_context.h). vocab_size at least 1.
