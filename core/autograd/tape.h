@@ -21,12 +21,12 @@ class Backward;
 
 struct OpRecord {
   std::string_view op;
-  std::vector<Tensor> inputs;            // values that a gradient may be wanted for
-  std::vector<ParameterSpan> params;
-  std::vector<Tensor> saved;             // all that is kept for the backward: nothing hides in a lambda
-  std::vector<Tensor> outputs;
-  std::function<std::vector<Tensor>(Backward&)> grad_input;                            // one per input
-  std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight;        // one slot per params entry
+  std::vector<Tensor> inputs = {};       // values that a gradient may be wanted for
+  std::vector<ParameterSpan> params = {};
+  std::vector<Tensor> saved = {};        // all that is kept for the backward: nothing hides in a lambda
+  std::vector<Tensor> outputs = {};
+  std::function<std::vector<Tensor>(Backward&)> grad_input = {};                        // one per input
+  std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight = {};    // one slot per params entry
 };
 
 // How saved tensors are kept: moved to the host, compressed, ... pack is called once per storage. The packed object must own
@@ -106,6 +106,19 @@ class Tape {
   std::unordered_map<uint64_t, std::weak_ptr<PackedStorage>> packed_;  // by storage serial
   std::unordered_map<uint64_t, Tensor> gradients_;
   std::vector<std::function<void(ExecContext&)>> deferred_;
+};
+
+// Ops record on the tape while this lives.
+class Recording {
+ public:
+  Recording(ExecContext& ctx, Tape& tape);
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  ExecContext& ctx_;
+  Tape* outer_;
 };
 
 }  // namespace nemo

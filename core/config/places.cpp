@@ -60,4 +60,9 @@ std::string FieldPlaces::subject(std::string_view key) const {
   return prefix_ + std::string(key);
 }
 
+bool FieldPlaces::is_written(std::string_view key) const {
+  const Origin::Kind kind = origin(key).kind;
+  return kind == Origin::Kind::base || kind == Origin::Kind::recipe || kind == Origin::Kind::command_line;
+}
+
 }  // namespace nemo

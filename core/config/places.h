@@ -30,6 +30,10 @@ class FieldPlaces {
   Origin origin(std::string_view key) const;
   std::string where(std::string_view key) const;    // for errors: the key's place, else its section's file
   std::string subject(std::string_view key) const;  // the full path, e.g. "model.num_layers"
+  const std::string& file() const { return file_; }
+
+  // Written by a person: in a recipe, a base or an override, rather than by default or by a preset.
+  bool is_written(std::string_view key) const;
 
  private:
   std::map<std::string, Origin, std::less<>> origins_;  // by key relative to this section, dotted where nested

@@ -22,9 +22,9 @@ std::string cuda_unavailable_reason() {
 }
 
 Device parse_device(const std::string& text) {
-  if (text == "cpu") return {DeviceType::cpu, 0};
-  if (text == "meta") return {DeviceType::meta, 0};
-  if (text == "auto") return cuda_unavailable_reason().empty() ? Device{DeviceType::cuda, 0} : Device{DeviceType::cpu, 0};
+  if (text == "cpu") return {};
+  if (text == "meta") return {.type = DeviceType::meta};
+  if (text == "auto") return cuda_unavailable_reason().empty() ? Device{.type = DeviceType::cuda} : Device{};
   if (text != "cuda" && (!text.starts_with("cuda:") || text.find_first_not_of("0123456789", 5) != std::string::npos || text.size() == 5 ||
                          text.size() > 8)) {
     throw DeviceError{"--device", text, "no such device", "cpu, cuda, cuda:<index> or auto"};
@@ -34,7 +34,7 @@ Device parse_device(const std::string& text) {
   const int index = text == "cuda" ? 0 : std::stoi(text.substr(5)), count = kernels::cuda_device_count();
   if (index >= count)
     throw DeviceError{"--device", text, "this machine has " + std::to_string(count) + " GPU(s)", "cuda:0 to cuda:" + std::to_string(count - 1)};
-  return {DeviceType::cuda, index};
+  return {.type = DeviceType::cuda, .index = index};
 }
 
 Stream::Stream(Device device) : device_(device) {

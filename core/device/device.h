@@ -18,9 +18,12 @@ enum class DeviceType : uint8_t { cpu, cuda, meta };
 struct Device {
   DeviceType type = DeviceType::cpu;
   int index = 0;
+  DeviceType stands_for = DeviceType::cpu;  // meta: the kind whose memory use is predicted
   bool is_cpu() const { return type == DeviceType::cpu; }
   bool is_cuda() const { return type == DeviceType::cuda; }
   bool is_meta() const { return type == DeviceType::meta; }
+  // The kind that decides workspaces and chunk sizes: the device's own, or what meta stands for.
+  DeviceType plans_for() const { return is_meta() ? stands_for : type; }
   bool operator==(const Device&) const = default;
 };
 

@@ -20,7 +20,7 @@ void Runtime::DestroyCudnn::operator()(kernels::CudnnAttention* engine) const no
 Runtime::Runtime(Device device, bool tune, size_t memory_limit_bytes)
     : device_(activated(device)), tune_(tune), arena_(device, memory_limit_bytes), stream_(device) {
   // Taken at once, also on meta, so that the predicted and the measured peak both count it.
-  if (!device.is_cpu()) gemm_workspace_ = DeviceBuffer(arena_, kernels::kGemmWorkspaceBytes, MemoryTag::workspace);
+  if (device.plans_for() == DeviceType::cuda) gemm_workspace_ = DeviceBuffer(arena_, kernels::kGemmWorkspaceBytes, MemoryTag::workspace);
 }
 Runtime::~Runtime() { stream_.synchronize(); }
 

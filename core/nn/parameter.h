@@ -30,17 +30,21 @@ struct GradientSlot {
 struct Parameter {
   std::string name;          // canonical, e.g. layers.3.attention.wq.weight
   std::string block;         // the block it is gathered and released with
-  Shape shape;               // of the local slice; set before allocation
-  Shape global_shape;
+  Shape shape;               // of the local slice, padding included; set before allocation
+  Shape global_shape;        // without padding: what checkpoints hold
   Shape slice_offset;        // where the slice starts in the global tensor
   Initializer initializer;
   bool trainable = true;
   bool weight_decay = true;
   int fused_group = -1;      // members of a group lie adjacent and unpadded, in declaration order
+  int64_t padding_rows = 0;  // last rows that stand for no vocabulary entry: zero, and in no checkpoint
 
   FlatBuffer* flat = nullptr;  // set by ParameterStore::allocate
   int64_t flat_offset = 0;     // elements
   bool gradient_written = false;
+
+  // The part of a flat tensor (values, gradients, moments) that holds this parameter, padding rows left out.
+  Tensor stored(const Tensor& flat_tensor) const;
 };
 
 // One parameter, or several members of a fused group that lie adjacent: the value is their rows stacked.

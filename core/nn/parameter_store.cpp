@@ -18,6 +18,12 @@ int64_t aligned(int64_t offset) { return (offset + kAlignmentElements - 1) / kAl
 
 }  // namespace
 
+Tensor Parameter::stored(const Tensor& flat_tensor) const {
+  Shape rows = shape;
+  rows[0] -= padding_rows;
+  return flat_tensor.segment(flat_offset, rows);
+}
+
 int64_t ParameterSpan::rows() const {
   int64_t rows = 0;
   for (const Parameter* member : members_) rows += member->shape[0];
@@ -48,12 +54,14 @@ GradientSlot ParameterSpan::gradient_slot(ExecContext& ctx) const {
   return slot;
 }
 
-Parameter& ParameterStore::declare(const std::string& block, const std::string& name, const Shape& shape, Initializer initializer) {
+Parameter& ParameterStore::declare(const std::string& block, const std::string& name, const Shape& shape, Initializer initializer, int64_t padding_rows) {
   if (find(name) != nullptr) throw ShapeError{"parameter", name, "is declared twice"};
   Parameter parameter;
   parameter.name = name;
   parameter.block = block;
   parameter.shape = parameter.global_shape = shape;
+  parameter.global_shape[0] -= padding_rows;
+  parameter.padding_rows = padding_rows;
   parameter.slice_offset = shape;
   for (int i = 0; i < shape.rank(); ++i) parameter.slice_offset[i] = 0;
   parameter.initializer = initializer;
@@ -82,7 +90,6 @@ int64_t ParameterStore::num_parameters() const {
 void ParameterStore::lay_out() {
   flat_buffers_.clear();
   std::map<FlatKey, FlatBuffer*> by_key;
-  const Parameter* previous = nullptr;
   for (Parameter& parameter : parameters_) {
     const FlatKey key{parameter.block, parameter.trainable, parameter.weight_decay};
     FlatBuffer*& flat = by_key[key];
@@ -90,13 +97,12 @@ void ParameterStore::lay_out() {
       flat = &flat_buffers_.emplace_back();
       flat->key = key;
     }
-    const bool follows = previous != nullptr && parameter.fused_group >= 0 && previous->fused_group == parameter.fused_group && previous->flat == flat;
+    const bool follows = !flat->members.empty() && parameter.fused_group >= 0 && flat->members.back()->fused_group == parameter.fused_group;
     if (!follows) flat->numel = aligned(flat->numel);
     parameter.flat = flat;
     parameter.flat_offset = flat->numel;
     flat->numel += parameter.shape.numel();
     flat->members.push_back(&parameter);
-    previous = &parameter;
   }
   for (FlatBuffer& flat : flat_buffers_) flat.numel = aligned(flat.numel);
 }
@@ -120,11 +126,11 @@ void ParameterStore::allocate(ExecContext& ctx, const StoragePolicy& policy, boo
 void ParameterStore::initialise(ExecContext& ctx, uint64_t seed) {
   for (Parameter& parameter : parameters_) {
     const FlatBuffer& flat = *parameter.flat;
-    const Tensor value = flat.values.segment(parameter.flat_offset, parameter.shape);
+    const Tensor value = parameter.stored(flat.values);
     if (!flat.master.defined()) {
       fill(ctx, value, parameter, seed);
     } else {
-      const Tensor master = flat.master.segment(parameter.flat_offset, parameter.shape);
+      const Tensor master = parameter.stored(flat.master);
       fill(ctx, master, parameter, seed);
       convert(ctx, value, master);
     }
@@ -133,17 +139,16 @@ void ParameterStore::initialise(ExecContext& ctx, uint64_t seed) {
 
 void ParameterStore::write(ExecContext& ctx, Parameter& parameter, const float* values) {
   const FlatBuffer& flat = *parameter.flat;
-  const Tensor value = flat.values.segment(parameter.flat_offset, parameter.shape);
-  write_fp32(ctx, value, values);
-  if (flat.master.defined()) write_fp32(ctx, flat.master.segment(parameter.flat_offset, parameter.shape), values);
+  write_fp32(ctx, parameter.stored(flat.values), values);
+  if (flat.master.defined()) write_fp32(ctx, parameter.stored(flat.master), values);
 }
 
 std::vector<float> ParameterStore::read(ExecContext& ctx, const Parameter& parameter) const {
-  return read_fp32(ctx, parameter.flat->values.segment(parameter.flat_offset, parameter.shape));
+  return read_fp32(ctx, parameter.stored(parameter.flat->values));
 }
 
 std::vector<float> ParameterStore::read_gradient(ExecContext& ctx, const Parameter& parameter) const {
-  return read_fp32(ctx, parameter.flat->gradients.segment(parameter.flat_offset, parameter.shape));
+  return read_fp32(ctx, parameter.stored(parameter.flat->gradients));
 }
 
 void ParameterStore::begin_step() {

@@ -40,8 +40,8 @@ class ParameterStore {
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
-  // Declaring: shapes only. Names are unique.
-  Parameter& declare(const std::string& block, const std::string& name, const Shape& shape, Initializer initializer);
+  // Declaring: shapes only. Names are unique. The last padding_rows rows stand for nothing (vocabulary padding).
+  Parameter& declare(const std::string& block, const std::string& name, const Shape& shape, Initializer initializer, int64_t padding_rows = 0);
   int new_fused_group() { return num_fused_groups_++; }
 
   std::vector<Parameter*> parameters() const;

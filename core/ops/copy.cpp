@@ -19,6 +19,16 @@ void copy(ExecContext& ctx, const Tensor& to, const Tensor& from) {
          [&] { kernels::cuda_copy(to.raw(), from.raw(), to.bytes(), kernels::CopyKind::device_to_device, ctx.stream()); });
 }
 
+void copy_rows(ExecContext& ctx, const Tensor& to, const Tensor& from) {
+  const Tensor to_rows = to.view({to.dim(0), -1}), from_rows = from.view({from.dim(0), -1});
+  expect_shape("copy_rows", "from", from_rows, to_rows.shape());
+  expect_dtype("copy_rows", "from", from_rows, to_rows.dtype());
+  const kernels::ColumnsShape shape{.rows = to_rows.dim(0), .columns = to_rows.dim(1), .to_stride = to_rows.stride(0), .from_stride = from_rows.stride(0),
+                                    .element_bytes = size_bytes(to.dtype())};
+  launch(ctx, "copy_rows", [&] { kernels::copy_columns_cpu(to_rows.raw(), from_rows.raw(), shape); },
+         [&] { kernels::copy_columns_cuda(to_rows.raw(), from_rows.raw(), shape, ctx.stream()); });
+}
+
 void convert(ExecContext& ctx, const Tensor& to, const Tensor& from) {
   if (to.dtype() == from.dtype()) return copy(ctx, to, from);
   const int64_t count = to.numel();
@@ -36,11 +46,14 @@ void upload(ExecContext& ctx, const Tensor& to, const void* from) {
          [&] { kernels::cuda_copy(to.raw(), from, to.bytes(), kernels::CopyKind::host_to_device, ctx.stream()); });
 }
 
+void download_later(ExecContext& ctx, void* to, const Tensor& from) {
+  launch(ctx, "download", [&] { std::memcpy(to, from.raw(), from.bytes()); },
+         [&] { kernels::cuda_copy(to, from.raw(), from.bytes(), kernels::CopyKind::device_to_host, ctx.stream()); });
+}
+
 void download(ExecContext& ctx, void* to, const Tensor& from) {
-  launch(ctx, "download", [&] { std::memcpy(to, from.raw(), from.bytes()); }, [&] {
-    kernels::cuda_copy(to, from.raw(), from.bytes(), kernels::CopyKind::device_to_host, ctx.stream());
-    ctx.synchronize();
-  });
+  download_later(ctx, to, from);
+  ctx.synchronize();
 }
 
 void write_fp32(ExecContext& ctx, const Tensor& to, const float* values) {

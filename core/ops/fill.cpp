@@ -7,7 +7,7 @@ namespace nemo {
 
 void fill(ExecContext& ctx, const Tensor& to, const Parameter& parameter, uint64_t seed) {
   const Initializer& init = parameter.initializer;
-  const Shape& local = parameter.shape;
+  const Shape& local = to.shape();
   const int64_t columns = local.numel() / local[0];
   const kernels::SliceShape slice{.rows = local[0], .columns = columns, .row0 = parameter.slice_offset[0],
                                   .column0 = local.rank() > 1 ? parameter.slice_offset[1] : 0,

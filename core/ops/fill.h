@@ -5,7 +5,7 @@
 
 namespace nemo {
 
-// Fills `to` (the local slice of `parameter`) from (seed, parameter name, global index).
+// Fills `to` (the local slice of `parameter`, without padding rows) from (seed, parameter name, global index).
 void fill(ExecContext& ctx, const Tensor& to, const Parameter& parameter, uint64_t seed);
 
 }  // namespace nemo

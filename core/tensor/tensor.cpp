@@ -104,6 +104,23 @@ Tensor Tensor::segment(int64_t first, const Shape& shape) const {
   return result;
 }
 
+std::optional<Tensor> Tensor::join_columns(std::span<const Tensor> slices) {
+  int64_t columns = 0;
+  const Tensor& first = slices.front();
+  if (!first.defined()) return std::nullopt;
+  for (const Tensor& slice : slices) {
+    if (!slice.defined() || slice.storage_ != first.storage_ || slice.dtype_ != first.dtype_ || slice.rank() != 2 ||
+        slice.dim(0) != first.dim(0) || slice.strides_[0] != first.strides_[0] || slice.strides_[1] != 1 ||
+        slice.offset_bytes_ != first.offset_bytes_ + static_cast<size_t>(columns) * size_bytes(first.dtype_))
+      return std::nullopt;
+    columns += slice.dim(1);
+  }
+  if (columns > first.strides_[0]) return std::nullopt;
+  Tensor joined = first;
+  joined.shape_[1] = columns;
+  return joined;
+}
+
 Tensor Tensor::with_id(uint64_t id) const {
   Tensor result = *this;
   result.id_ = id;

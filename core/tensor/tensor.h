@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -72,6 +73,9 @@ class Tensor {
   Tensor slice(int dim, int64_t start, int64_t length) const;
   // `count` elements from `first` of a contiguous tensor, under `shape`; shares storage.
   Tensor segment(int64_t first, const Shape& shape) const;
+
+  // The [rows, sum of columns] tensor whose adjacent column slices these are, if they lie so in one storage.
+  static std::optional<Tensor> join_columns(std::span<const Tensor> slices);
 
   // Autograd knows values by id; 0 means nobody asked. with_id gives the same memory a new identity (in-place ops, splits).
   uint64_t id() const { return id_; }
