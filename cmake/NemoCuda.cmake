@@ -1,24 +1,31 @@
-# Decides whether this build has a CUDA side, finds the toolkit, and links it: cudart statically; cuBLASLt, cuDNN and NCCL
-# are opened at run time (kernels/base/*_library), so a CUDA build starts on machines that have none of them.
+# Decides whether this build has a CUDA side and links it: cudart statically; cuBLASLt, cuDNN and NCCL are opened at run time
+# (kernels/base/cuda_libraries.h), so a CUDA build starts on machines that have none of them.
 include(NemoCudaToolkit)
 set(NEMO_WITH_CUDA OFF)
 if(NOT NEMO_CUDA STREQUAL "OFF")
   nemo_find_nvcc(nvcc)
   if(nvcc)
+    set(NEMO_NVCC ${nvcc} CACHE INTERNAL "the nvcc found, before its toolkit is tidied")
     nemo_tidy_cuda_toolkit(${nvcc} CMAKE_CUDA_COMPILER)
     set(CMAKE_CUDA_ARCHITECTURES ${NEMO_CUDA_ARCHITECTURES})
     enable_language(CUDA)
+    # Told outright: CMake 3.25 does not know that this nvcc speaks C++20, and the dialect follows CMAKE_CXX_STANDARD.
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
     find_package(CUDAToolkit REQUIRED)
     set(NEMO_WITH_CUDA ON)
-    nemo_cuda_header_folders(${nvcc} header_folders)
+    nemo_cuda_folders(${nvcc} header_folders include)
     find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${header_folders})
     find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${header_folders})
     find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h HINTS ${header_folders})
-    foreach(found CUBLASLT CUDNN CUDNN_FRONTEND)
-      if(NOT ${found}_INCLUDE_DIR)
-        message(FATAL_ERROR "The CUDA side needs the headers of ${found}: run scripts/install, or configure with -DNEMO_CUDA=OFF")
+    foreach(header CUBLASLT CUDNN CUDNN_FRONTEND)
+      if(NOT ${header}_INCLUDE_DIR)
+        message(FATAL_ERROR "The CUDA build needs cublasLt.h, cudnn.h (cuDNN 9) and cudnn_frontend.h: run scripts/install, give the "
+                            "folder with -D${header}_INCLUDE_DIR=..., or build with -DNEMO_CUDA=OFF")
       endif()
     endforeach()
+    nemo_cuda_folders(${nvcc} library_folders lib64 lib)
+    string(REPLACE ";" ":" NEMO_CUDA_LIBRARY_FOLDERS "${library_folders}")
     message(STATUS "CUDA toolkit ${CUDAToolkit_VERSION} at ${CUDAToolkit_BIN_DIR}: CUDA build for ${NEMO_CUDA_ARCHITECTURES}")
   elseif(NEMO_CUDA STREQUAL "ON")
     message(FATAL_ERROR "NEMO_CUDA=ON but no nvcc was found; install the CUDA toolkit or set CUDACXX=/path/to/nvcc")
@@ -27,9 +34,11 @@ if(NOT NEMO_CUDA STREQUAL "OFF")
   endif()
 endif()
 
-# -std=c++20 by hand: CMake 3.25 does not know that nvcc 12 and later take it, so CMAKE_CUDA_STANDARD 20 would fail.
 function(nemo_link_cuda target)
   target_link_libraries(${target} PUBLIC CUDA::cudart_static)
-  target_include_directories(${target} SYSTEM PRIVATE ${CUBLASLT_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR} ${CUDNN_FRONTEND_INCLUDE_DIR})
-  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -lineinfo>)
+  target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_FRONTEND_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR} ${CUBLASLT_INCLUDE_DIR}
+                                                      ${CUDAToolkit_INCLUDE_DIRS})
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-lineinfo>")
+  set_source_files_properties(kernels/base/cuda_libraries_cuda.cpp PROPERTIES
+                              COMPILE_DEFINITIONS "NEMO_CUDA_LIBRARY_FOLDERS=\"${NEMO_CUDA_LIBRARY_FOLDERS}\"")
 endfunction()

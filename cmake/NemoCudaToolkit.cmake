@@ -4,7 +4,7 @@
 
 # Sets `result` to the path of nvcc, empty when there is none.
 function(nemo_find_nvcc result)
-  foreach(given "${CMAKE_CUDA_COMPILER}" "$ENV{CUDACXX}")
+  foreach(given "${NEMO_NVCC}" "${CMAKE_CUDA_COMPILER}" "$ENV{CUDACXX}")
     if(given AND EXISTS "${given}")
       set(${result} "${given}" PARENT_SCOPE)
       return()
@@ -27,16 +27,14 @@ function(nemo_find_nvcc result)
     list(SORT roots COMPARE NATURAL ORDER DESCENDING)
     list(APPEND wheel_roots ${roots})
   endforeach()
-  set(NEMO_NVCC NOTFOUND)
-  find_program(NEMO_NVCC nvcc PATHS $ENV{CUDA_HOME} $ENV{CUDA_PATH} PATH_SUFFIXES bin NO_DEFAULT_PATH NO_CACHE)
-  if(NOT NEMO_NVCC)
-    find_program(NEMO_NVCC nvcc PATHS /usr/local/cuda ${versioned} /opt/cuda ${wheel_roots} PATH_SUFFIXES bin NO_CACHE)
+  find_program(found_nvcc nvcc PATHS $ENV{CUDA_HOME} $ENV{CUDA_PATH} PATH_SUFFIXES bin NO_DEFAULT_PATH NO_CACHE)
+  if(NOT found_nvcc)
+    find_program(found_nvcc nvcc PATHS /usr/local/cuda ${versioned} /opt/cuda ${wheel_roots} PATH_SUFFIXES bin NO_CACHE)
   endif()
-  if(NEMO_NVCC)
-    set(${result} "${NEMO_NVCC}" PARENT_SCOPE)
-  else()
-    set(${result} "" PARENT_SCOPE)
+  if(NOT found_nvcc)
+    set(found_nvcc "")
   endif()
+  set(${result} "${found_nvcc}" PARENT_SCOPE)
 endfunction()
 
 function(nemo_link_into folder)  # links each of the given files and folders into `folder`, the first of a name winning
@@ -87,13 +85,18 @@ function(nemo_tidy_cuda_toolkit nvcc result)
   set(${result} ${tidy}/bin/nvcc PARENT_SCOPE)
 endfunction()
 
-# Folders where cublasLt.h, cudnn.h and cudnn_frontend.h may lie: the toolkit of `nvcc`, the wheels beside it, those of .venv.
-function(nemo_cuda_header_folders nvcc result)
+# Folders named by the further arguments (include, or lib64 and lib) where what the toolkit lacks may lie: in the toolkit of
+# `nvcc`, in the wheels beside it, in those of .venv and of the active virtual environment.
+function(nemo_cuda_folders nvcc result)
   get_filename_component(root "${nvcc}/../.." ABSOLUTE)
-  file(GLOB folders LIST_DIRECTORIES true
-       ${root}/include ${root}/../*/include ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/include
-       ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/nvidia/*/include $ENV{VIRTUAL_ENV}/lib/python3*/site-packages/include
-       $ENV{VIRTUAL_ENV}/lib/python3*/site-packages/nvidia/*/include /usr/local/include /usr/include /usr/include/*-linux-gnu)
+  set(patterns)
+  foreach(name IN LISTS ARGN)
+    list(APPEND patterns ${root}/${name})
+    foreach(site ${root}/../.. ${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages $ENV{VIRTUAL_ENV}/lib/python3*/site-packages)
+      list(APPEND patterns ${site}/nvidia/*/${name} ${site}/nvidia/${name} ${site}/${name})
+    endforeach()
+  endforeach()
+  file(GLOB folders LIST_DIRECTORIES true ${patterns})
   set(${result} ${folders} PARENT_SCOPE)
 endfunction()
 
@@ -102,9 +105,10 @@ if(CMAKE_SCRIPT_MODE_FILE)
   nemo_find_nvcc(nvcc)
   if(nvcc)
     execute_process(COMMAND ${CMAKE_COMMAND} -E echo "nvcc ${nvcc}")
-    nemo_cuda_header_folders(${nvcc} folders)
+    nemo_cuda_folders(${nvcc} folders include)
     foreach(header cublasLt.h cudnn.h cudnn_frontend.h)
-      find_path(folder ${header} PATHS ${folders} NO_DEFAULT_PATH NO_CACHE)
+      find_path(folder ${header} PATHS ${folders} /usr/local/include /usr/include /usr/include/x86_64-linux-gnu
+                /usr/include/aarch64-linux-gnu NO_DEFAULT_PATH NO_CACHE)
       if(NOT folder)
         execute_process(COMMAND ${CMAKE_COMMAND} -E echo "missing ${header}")
       endif()
