@@ -1,14 +1,9 @@
 // Made-up samples, for speed runs and tests: no file is read.
 #pragma once
+#include "core/data/config.h"
 #include "core/data/dataset.h"
 
 namespace nemo {
-
-enum class MockPattern {
-  random,  // independent uniform ids: nothing to learn
-  arange,  // s, s + 1, s + 2, ... modulo the vocabulary from a random s: learnt at once
-  copy,    // a random first half, then the same again: learnt by attention only
-};
 
 // Sample i depends on (seed, split's site, i) and the sizes alone.
 class MockDataset : public Dataset {
