@@ -1,0 +1,44 @@
+// One device opened for work: its arena, its compute stream and its library handles.
+// Not here: what runs on it (core/exec_context.h).
+#pragma once
+#include <memory>
+
+#include "core/device/arena.h"
+#include "core/device/device.h"
+
+namespace nemo::kernels {
+class CublasLt;
+class CudnnAttention;
+}  // namespace nemo::kernels
+
+namespace nemo {
+
+class Runtime {
+ public:
+  // tune: let GEMM and attention plans be picked by timing. memory_limit_bytes: 0 = all the device has.
+  explicit Runtime(Device device, bool tune = true, size_t memory_limit_bytes = 0);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  Device device() const { return device_; }
+  Arena& arena() { return arena_; }
+  Stream& stream() { return stream_; }
+  kernels::CublasLt& cublaslt();            // CUDA only; opened at first use
+  kernels::CudnnAttention* cudnn_attention();  // null where the library is absent; opened at first use
+  void* gemm_workspace();                   // CUDA only: kernels::kGemmWorkspaceBytes, in stream order
+
+ private:
+  struct DestroyCublasLt { void operator()(kernels::CublasLt* handle) const noexcept; };
+  struct DestroyCudnn { void operator()(kernels::CudnnAttention* engine) const noexcept; };
+
+  Device device_;
+  bool tune_;
+  Arena arena_;
+  Stream stream_;
+  std::unique_ptr<kernels::CublasLt, DestroyCublasLt> cublaslt_;
+  std::unique_ptr<kernels::CudnnAttention, DestroyCudnn> cudnn_attention_;
+  DeviceBuffer gemm_workspace_;
+};
+
+}  // namespace nemo

@@ -1,0 +1,32 @@
+// A block of a model: a named piece that maps a bundle of tensors to a bundle. What is gathered, released, recomputed and
+// cut into pipeline stages is a block; a stage boundary sends the bundle.
+#pragma once
+#include <string>
+#include <utility>
+
+#include "core/exec_context.h"
+#include "core/nn/token_layout.h"
+
+namespace nemo {
+
+// For text: the residual stream, and the branch that is not yet added to it; at the end what the head made.
+struct Bundle {
+  Tensor residual = {}, branch = {};  // [T, D]; branch is undefined before the first decoder block
+  Tensor output = {};                 // the head's: log_prob [T] fp32 in training, logits [T, V] in inference
+};
+
+class Block {
+ public:
+  explicit Block(std::string name) : name_(std::move(name)) {}
+  virtual ~Block() = default;
+  const std::string& name() const { return name_; }
+  virtual Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const = 0;
+
+ private:
+  std::string name_;
+};
+
+// Runs a block between its hooks.
+Bundle run_block(ExecContext& ctx, const Block& block, const Bundle& in, const TokenLayout& tokens);
+
+}  // namespace nemo

@@ -1,0 +1,40 @@
+#include "core/nn/linear.h"
+
+#include "core/error.h"
+#include "core/ops/linear.h"
+
+namespace nemo {
+
+Linear::Linear(ParameterStore& store, const std::string& block, const std::vector<Member>& members, int64_t in_features, bool bias,
+               Initializer weight_initializer) {
+  const int weight_group = store.new_fused_group(), bias_group = store.new_fused_group();
+  std::vector<Parameter*> weights, biases;
+  for (const Member& member : members) {
+    Parameter& weight = store.declare(block, member.name + ".weight", {member.out_features, in_features}, weight_initializer);
+    weight.fused_group = weight_group;
+    weights.push_back(&weight);
+  }
+  for (const Member& member : members) {
+    if (!bias) break;
+    Parameter& added = store.declare(block, member.name + ".bias", {member.out_features}, Initializer::constant(0));
+    added.fused_group = bias_group;
+    biases.push_back(&added);
+  }
+  weight_ = ParameterSpan(std::move(weights));
+  if (bias) bias_ = ParameterSpan(std::move(biases));
+}
+
+std::vector<int64_t> Linear::member_rows() const {
+  std::vector<int64_t> rows;
+  for (const Parameter* member : weight_.members()) rows.push_back(member->shape[0]);
+  return rows;
+}
+
+Tensor Linear::operator()(ExecContext& ctx, const Tensor& x) const {
+  const Tensor entered = boundary_ ? boundary_->enter(ctx, x) : x;
+  Tensor y = linear(ctx, entered, weight_, bias_);
+  if (addition_) y = addition_->add(ctx, entered, y);
+  return boundary_ ? boundary_->leave(ctx, y) : y;
+}
+
+}  // namespace nemo

@@ -1,0 +1,53 @@
+// A linear layer, or several whose weights lie side by side and run as one product (q k v, gate up).
+// Three independent slots: the stored weight, an addition (an adapter), a boundary (a collective a plan attaches).
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/nn/parameter_store.h"
+#include "core/nn/token_layout.h"
+
+namespace nemo {
+
+class ExecContext;
+
+// Something added to a linear's output: y + f(x).
+class LinearAddition {
+ public:
+  virtual ~LinearAddition() = default;
+  virtual Tensor add(ExecContext& ctx, const Tensor& x, const Tensor& y) const = 0;
+};
+
+// What happens to the input before and to the output after the product: gathers, reductions, nothing here.
+class LinearBoundary {
+ public:
+  virtual ~LinearBoundary() = default;
+  virtual Tensor enter(ExecContext& ctx, const Tensor& x) const = 0;
+  virtual Tensor leave(ExecContext& ctx, const Tensor& y) const = 0;
+};
+
+class Linear {
+ public:
+  struct Member {
+    std::string name;   // "layers.0.attention.wq": parameters <name>.weight and <name>.bias
+    int64_t out_features;
+  };
+  Linear(ParameterStore& store, const std::string& block, const std::vector<Member>& members, int64_t in_features, bool bias, Initializer weight_initializer);
+
+  // x [T, in] -> [T, sum of the members' rows]
+  Tensor operator()(ExecContext& ctx, const Tensor& x) const;
+
+  const ParameterSpan& weight() const { return weight_; }
+  const ParameterSpan& bias() const { return bias_; }
+  std::vector<int64_t> member_rows() const;  // of the local slices
+  void set_addition(std::unique_ptr<LinearAddition> addition) { addition_ = std::move(addition); }
+  void set_boundary(std::unique_ptr<LinearBoundary> boundary) { boundary_ = std::move(boundary); }
+
+ private:
+  ParameterSpan weight_, bias_;
+  std::unique_ptr<LinearAddition> addition_;
+  std::unique_ptr<LinearBoundary> boundary_;
+};
+
+}  // namespace nemo

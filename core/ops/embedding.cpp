@@ -1,0 +1,57 @@
+#include "core/ops/embedding.h"
+
+#include "core/autograd/tape.h"
+#include "core/ops/launch.h"
+#include "kernels/embedding/embedding.h"
+
+namespace nemo {
+namespace {
+
+kernels::EmbeddingShape shape_of(const Tensor& ids, const Shape& table) { return {.tokens = ids.dim(0), .rows = table[0], .hidden = table[1]}; }
+
+void look_up(ExecContext& ctx, const Tensor& y, bool accumulate, const Tensor& ids, const Tensor& table) {
+  const kernels::EmbeddingShape shape = shape_of(ids, table.shape());
+  with_float_type("embedding", y.dtype(), [&](auto t) {
+    using T = decltype(t);
+    launch(ctx, "embedding", [&] { kernels::embedding_forward_cpu(y.data<T>(), accumulate, ids.data<int32_t>(), table.data<T>(), shape); },
+           [&] { kernels::embedding_forward_cuda(y.data<T>(), accumulate, ids.data<int32_t>(), table.data<T>(), shape, ctx.stream()); });
+  });
+}
+
+// Bytes of the sort's scratch, bounded without asking the library, so that meta counts the same: keys and values, twice,
+// and the radix sort's own 4 MiB.
+int64_t scratch_bytes(int64_t tokens) { return 32 * tokens + (int64_t{4} << 20); }
+
+void scatter(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy, const Tensor& ids) {
+  const kernels::EmbeddingShape shape = shape_of(ids, slot.tensor.shape());
+  Tensor scratch;
+  if (ctx.device().plans_for() == DeviceType::cuda) scratch = ctx.empty({scratch_bytes(shape.tokens)}, DType::uint8, MemoryTag::workspace);
+  with_float_type("embedding", dy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    with_float_type("embedding", slot.tensor.dtype(), [&](auto g) {
+      using Grad = decltype(g);
+      launch(ctx, "embedding", [&] { kernels::embedding_backward_cpu(slot.tensor.data<Grad>(), slot.accumulate, dy.data<T>(), ids.data<int32_t>(), shape); },
+             [&] {
+               if (kernels::embedding_scratch_bytes_cuda(shape) > scratch.bytes())
+                 throw DeviceError{to_string(ctx.device()), "embedding", "the sort asks for " + std::to_string(kernels::embedding_scratch_bytes_cuda(shape)) + " bytes of scratch, " + std::to_string(scratch.bytes()) + " are planned"};
+               kernels::embedding_backward_cuda(slot.tensor.data<Grad>(), slot.accumulate, dy.data<T>(), ids.data<int32_t>(), shape, scratch.raw(), ctx.stream());
+             });
+    });
+  });
+}
+
+}  // namespace
+
+Tensor embedding(ExecContext& ctx, const Tensor& ids, const ParameterSpan& table, const Tensor& positions, const ParameterSpan& positions_table) {
+  const Tensor values = table.value(ctx), y = ctx.empty({ids.dim(0), table.columns()}, values.dtype());
+  look_up(ctx, y, false, ids, values);
+  if (positions_table.defined()) look_up(ctx, y, true, positions, positions_table.value(ctx));
+  ctx.record({.op = "embedding", .params = {table, positions_table}, .saved = {ids, positions}, .outputs = {y},
+              .grad_weight = [](Backward& back, const std::vector<GradientSlot>& slots) {
+                for (size_t i = 0; i < 2; ++i)
+                  if (slots[i].wanted()) scatter(back.ctx(), slots[i], back.grad_output(0), back.saved(i));
+              }});
+  return y;
+}
+
+}  // namespace nemo

@@ -1,0 +1,69 @@
+#include "core/ops/linear.h"
+
+#include "core/autograd/tape.h"
+#include "core/ops/launch.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/gemm/gemm.h"
+
+namespace nemo {
+namespace {
+
+void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy) {
+  const kernels::BiasShape shape{.rows = dy.dim(0), .columns = dy.dim(1), .stride = dy.stride(0)};
+  const Tensor scratch = ctx.empty({kernels::kBiasRowBlocks * shape.columns}, DType::fp32, MemoryTag::workspace);
+  with_float_type("linear", dy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    with_float_type("linear", slot.tensor.dtype(), [&](auto g) {
+      using Grad = decltype(g);
+      launch(ctx, "linear",
+             [&] { kernels::bias_grad_cpu(slot.tensor.data<Grad>(), slot.accumulate, dy.data<T>(), shape, scratch.data<float>()); },
+             [&] { kernels::bias_grad_cuda(slot.tensor.data<Grad>(), slot.accumulate, dy.data<T>(), shape, scratch.data<float>(), ctx.stream()); });
+    });
+  });
+}
+
+}  // namespace
+
+void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias) {
+  const int64_t m = a.dim(flags.transpose_a ? 1 : 0), k = a.dim(flags.transpose_a ? 0 : 1), n = b.dim(flags.transpose_b ? 0 : 1);
+  if (b.dim(flags.transpose_b ? 1 : 0) != k || c.dim(0) != m || c.dim(1) != n)
+    throw ShapeError{"gemm", to_string(a.shape()) + (flags.transpose_a ? "^T" : "") + " x " + to_string(b.shape()) + (flags.transpose_b ? "^T" : ""),
+                     "does not give " + to_string(c.shape())};
+  expect_dtype("gemm", "b", b, a.dtype());
+  const kernels::GemmShape shape{.m = m, .n = n, .k = k, .transpose_a = flags.transpose_a, .transpose_b = flags.transpose_b,
+                                 .lda = a.stride(0), .ldb = b.stride(0), .ldc = c.stride(0), .beta = flags.accumulate ? 1.0f : 0.0f};
+  with_float_type("gemm", a.dtype(), [&](auto t) {
+    using In = decltype(t);
+    with_float_type("gemm", c.dtype(), [&](auto o) {
+      using Out = decltype(o);
+      const In* bias_data = bias.defined() ? bias.data<In>() : nullptr;
+      launch(ctx, "gemm", [&] { kernels::gemm_cpu(c.data<Out>(), a.data<In>(), b.data<In>(), bias_data, shape); },
+             [&] {
+               kernels::gemm_cuda(ctx.runtime().cublaslt(), c.data<Out>(), a.data<In>(), b.data<In>(), bias_data, shape,
+                                  ctx.runtime().gemm_workspace(), ctx.stream());
+             });
+    });
+  });
+}
+
+Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias) {
+  if (x.rank() != 2 || x.dim(1) != weight.columns())
+    throw ShapeError{"linear", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
+  Tensor y = ctx.empty({x.dim(0), weight.rows()}, x.dtype());
+  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() ? bias.value(ctx) : Tensor());
+  ctx.record({.op = "linear", .inputs = {x}, .params = {weight, bias}, .saved = {weight.trainable() ? x : Tensor()}, .outputs = {y},
+              .grad_input = [weight](Backward& back) -> std::vector<Tensor> {
+                const Tensor& dy = back.grad_output(0);
+                Tensor dx = back.ctx().empty({dy.dim(0), weight.columns()}, dy.dtype());
+                gemm(back.ctx(), dx, dy, weight.value(back.ctx()), {});
+                return {dx};
+              },
+              .grad_weight = [](Backward& back, const std::vector<GradientSlot>& slots) {
+                const Tensor& dy = back.grad_output(0);
+                if (slots[0].wanted()) gemm(back.ctx(), slots[0].tensor, dy, back.saved(0), {.transpose_a = true, .accumulate = slots[0].accumulate});
+                if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], dy);
+              }});
+  return y;
+}
+
+}  // namespace nemo

@@ -1,0 +1,15 @@
+// y = x W^T + b, with the gradients of x and of W, b apart.
+#pragma once
+#include "core/exec_context.h"
+#include "core/nn/parameter.h"
+
+namespace nemo {
+
+// x [T, in] (row-strided allowed), weight [out, in], bias [out] or undefined  ->  y [T, out].
+Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias = {});
+
+// The product itself, for ops that need one: c (+)= op(a) op(b) (+ bias), row-major, rows may be strided.
+struct GemmFlags { bool transpose_a = false, transpose_b = false, accumulate = false; };
+void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias = {});
+
+}  // namespace nemo

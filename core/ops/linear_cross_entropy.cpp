@@ -1,0 +1,106 @@
+#include "core/ops/linear_cross_entropy.h"
+
+#include <algorithm>
+
+#include "core/autograd/tape.h"
+#include "core/ops/launch.h"
+#include "core/ops/linear.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+
+namespace nemo {
+namespace {
+
+// Rows of a chunk: enough for a full-rate product, few enough that the logits stay small beside the activations.
+int64_t chunk_rows(ExecContext& ctx, int64_t tokens, int64_t classes, DType dtype) {
+  const int64_t budget = ctx.device().plans_for() == DeviceType::cuda ? int64_t{512} << 20 : int64_t{48} << 20;
+  const int64_t rows = budget / (classes * static_cast<int64_t>(size_bytes(dtype))) / 128 * 128;
+  return std::min(tokens, std::max<int64_t>(rows, 128));
+}
+
+struct Chunk {
+  Tensor x, logits, labels, log_prob, lse;
+  kernels::CrossEntropyShape shape;
+};
+
+void forward_chunk(ExecContext& ctx, const Chunk& chunk, const Tensor& weight) {
+  gemm(ctx, chunk.logits, chunk.x, weight, {.transpose_b = true});
+  with_float_type("linear_cross_entropy", chunk.x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    launch(ctx, "linear_cross_entropy",
+           [&] { kernels::cross_entropy_forward_cpu(chunk.log_prob.data<float>(), chunk.lse.data<float>(), chunk.logits.data<T>(), chunk.labels.data<int32_t>(), chunk.shape); },
+           [&] { kernels::cross_entropy_forward_cuda(chunk.log_prob.data<float>(), chunk.lse.data<float>(), chunk.logits.data<T>(), chunk.labels.data<int32_t>(), chunk.shape, ctx.stream()); });
+  });
+}
+
+// logits become their gradient; then the gradients of x and of the weight. dlog_prob undefined: the known token weight.
+void backward_chunk(ExecContext& ctx, const Chunk& chunk, const Tensor& weight, const Tensor& dlog_prob, const Tensor& dx, const GradientSlot& slot, bool accumulate) {
+  with_float_type("linear_cross_entropy", chunk.x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const float* const weights = dlog_prob.defined() ? dlog_prob.data<float>() : nullptr;
+    launch(ctx, "linear_cross_entropy",
+           [&] { kernels::cross_entropy_backward_cpu(chunk.logits.data<T>(), chunk.lse.data<float>(), chunk.labels.data<int32_t>(), weights, ctx.step_state(), chunk.shape); },
+           [&] { kernels::cross_entropy_backward_cuda(chunk.logits.data<T>(), chunk.lse.data<float>(), chunk.labels.data<int32_t>(), weights, ctx.step_state(), chunk.shape, ctx.stream()); });
+  });
+  gemm(ctx, dx, chunk.logits, weight, {});
+  if (slot.wanted()) gemm(ctx, slot.tensor, chunk.logits, chunk.x, {.transpose_a = true, .accumulate = accumulate});
+}
+
+// Calls body(chunk, first row) over chunks of tokens; one logits buffer serves all.
+template <class Body>
+void for_each_chunk(ExecContext& ctx, const Tensor& x, const Tensor& labels, const Tensor& log_prob, const Tensor& lse, int64_t padded_classes,
+                    const LinearCrossEntropyOptions& options, const Body& body) {
+  const int64_t tokens = x.dim(0), rows = chunk_rows(ctx, tokens, padded_classes, x.dtype());
+  const Tensor buffer = ctx.empty({rows, padded_classes}, x.dtype(), MemoryTag::logits);
+  for (int64_t first = 0; first < tokens; first += rows) {
+    const int64_t count = std::min(rows, tokens - first);
+    body(Chunk{.x = x.slice(0, first, count), .logits = buffer.slice(0, 0, count), .labels = labels.slice(0, first, count), .log_prob = log_prob.slice(0, first, count),
+               .lse = lse.slice(0, first, count),
+               .shape = {.rows = count, .classes = options.num_classes, .stride = padded_classes, .softcap = options.softcap}},
+         first);
+  }
+}
+
+void add_to_loss_sum(ExecContext& ctx, const Tensor& log_prob) {
+  kernels::StepState* const state = ctx.step_state();
+  launch(ctx, "loss_sum", [&] { kernels::loss_sum_cpu(state, log_prob.data<float>(), log_prob.numel()); },
+         [&] { kernels::loss_sum_cuda(state, log_prob.data<float>(), log_prob.numel(), ctx.stream()); });
+}
+
+}  // namespace
+
+Tensor linear_cross_entropy(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const Tensor& labels, const LinearCrossEntropyOptions& options) {
+  expect_shape("linear_cross_entropy", "labels", labels, {x.dim(0)});
+  if (weight.columns() != x.dim(1) || options.num_classes > weight.rows())
+    throw ShapeError{"linear_cross_entropy", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
+  const int64_t padded_classes = weight.rows();
+  const Tensor log_prob = ctx.empty({x.dim(0)}, DType::fp32), lse = ctx.empty({x.dim(0)}, DType::fp32), w = weight.value(ctx);
+  if (ctx.tape() != nullptr && options.token_weights_known) {
+    const Tensor dx = ctx.empty(x.shape(), x.dtype());
+    const GradientSlot slot = weight.trainable() ? weight.gradient_slot(ctx) : GradientSlot{};
+    for_each_chunk(ctx, x, labels, log_prob, lse, padded_classes, options, [&](const Chunk& chunk, int64_t first) {
+      forward_chunk(ctx, chunk, w);
+      backward_chunk(ctx, chunk, w, {}, dx.slice(0, first, chunk.shape.rows), slot, slot.accumulate || first > 0);
+    });
+    ctx.record({.op = "linear_cross_entropy", .inputs = {x}, .saved = {dx}, .outputs = {log_prob},
+                .grad_input = [](Backward& back) -> std::vector<Tensor> { return {back.take_saved(0)}; }});
+  } else {
+    for_each_chunk(ctx, x, labels, log_prob, lse, padded_classes, options, [&](const Chunk& chunk, int64_t) { forward_chunk(ctx, chunk, w); });
+    // The weight's gradient is formed with the input's, chunk by chunk, so it is not an op of its own to run later.
+    ctx.record({.op = "linear_cross_entropy", .inputs = {x}, .saved = {x, labels, lse}, .outputs = {log_prob},
+                .grad_input = [weight, padded_classes, options](Backward& back) -> std::vector<Tensor> {
+                  ExecContext& ctx = back.ctx();
+                  const Tensor x = back.saved(0), dlog_prob = back.grad_output(0), w = weight.value(ctx), dx = ctx.empty(x.shape(), x.dtype());
+                  const Tensor log_prob = ctx.empty({x.dim(0)}, DType::fp32, MemoryTag::workspace);
+                  const GradientSlot slot = weight.trainable() ? weight.gradient_slot(ctx) : GradientSlot{};
+                  for_each_chunk(ctx, x, back.saved(1), log_prob, back.saved(2), padded_classes, options, [&](const Chunk& chunk, int64_t first) {
+                    forward_chunk(ctx, chunk, w);
+                    backward_chunk(ctx, chunk, w, dlog_prob.slice(0, first, chunk.shape.rows), dx.slice(0, first, chunk.shape.rows), slot, slot.accumulate || first > 0);
+                  });
+                  return {dx};
+                }});
+  }
+  if (ctx.step_state() != nullptr) add_to_loss_sum(ctx, log_prob);
+  return log_prob;
+}
+
+}  // namespace nemo

@@ -1,0 +1,146 @@
+#include "models/decoder/model.h"
+
+#include <cmath>
+
+#include "core/ops/elementwise.h"
+#include "core/ops/embedding.h"
+#include "core/ops/linear.h"
+#include "core/ops/linear_cross_entropy.h"
+#include "models/decoder/rope_table.h"
+
+namespace nemo {
+namespace {
+
+Norm::Kind norm_kind(const DecoderConfig& config) {
+  return config.normalization == Normalization::rms_norm ? Norm::Kind::rms_norm : Norm::Kind::layer_norm;
+}
+
+Activation activation_of(MlpActivation kind) {
+  switch (kind) {
+    case MlpActivation::gelu_tanh: return Activation::gelu_tanh;
+    case MlpActivation::gelu: return Activation::gelu;
+    case MlpActivation::swiglu: case MlpActivation::silu: return Activation::silu;
+    case MlpActivation::relu: return Activation::relu;
+  }
+  return Activation::relu;
+}
+
+Initializer weights(const DecoderConfig& config) { return Initializer::normal(static_cast<float>(config.init_method_std)); }
+
+// Projections that write to the residual stream start smaller, by the number of them. Radford et al. 2019 (GPT-2), section 2.3.
+Initializer residual_weights(const DecoderConfig& config) {
+  return Initializer::normal(static_cast<float>(config.init_method_std / std::sqrt(2.0 * static_cast<double>(config.num_layers))));
+}
+
+AttentionOptions attention_options(const DecoderConfig& config, const std::string& block) {
+  return {.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)), .causal = true, .window = config.window_size,
+          .dropout = static_cast<float>(config.attention_dropout), .dropout_site = random_site(block + ".attention.dropout"),
+          .allow_library = config.attention_backend != AttentionBackend::own};
+}
+
+std::vector<Linear::Member> up_members(const DecoderConfig& config, const std::string& block) {
+  if (config.gated()) return {{block + ".mlp.gate", config.ffn_hidden_size}, {block + ".mlp.up", config.ffn_hidden_size}};
+  return {{block + ".mlp.up", config.ffn_hidden_size}};
+}
+
+std::string layer_name(int64_t layer) { return "layers." + std::to_string(layer); }
+
+}  // namespace
+
+Attention::Attention(ParameterStore& store, const DecoderConfig& config, const std::string& block, int64_t layer)
+    : layer_(layer), head_size_(config.head_dim), norm_epsilon_(static_cast<float>(config.norm_epsilon)),
+      qkv_(store, block,
+           {{block + ".attention.wq", config.num_attention_heads * config.head_dim}, {block + ".attention.wk", config.num_query_groups * config.head_dim}, {block + ".attention.wv", config.num_query_groups * config.head_dim}},
+           config.hidden_size, config.qkv_bias(), weights(config)),
+      wo_(store, block, {{block + ".attention.wo", config.hidden_size}}, config.num_attention_heads * config.head_dim, config.add_bias_linear, residual_weights(config)),
+      core_(std::make_unique<LocalAttention>(attention_options(config, block))) {
+  if (!config.qk_norm) return;
+  q_norm_ = ParameterSpan(store.declare(block, block + ".attention.q_norm.weight", {config.head_dim}, Initializer::constant(1)));
+  k_norm_ = ParameterSpan(store.declare(block, block + ".attention.k_norm.weight", {config.head_dim}, Initializer::constant(1)));
+}
+
+Tensor Attention::forward(ExecContext& ctx, const Tensor& x, const TokenLayout& tokens, const RopeTable* rope_table) const {  // T tokens, N heads, G groups, H head size
+  const std::vector<Tensor> packed = split_columns(ctx, qkv_(ctx, x), qkv_.member_rows());   // one product over three adjacent weights
+  auto heads = [&](const Tensor& t) { return t.view({t.dim(0), t.dim(1) / head_size_, head_size_}); };
+  Tensor q = heads(packed[0]), k = heads(packed[1]);                                          // [T, N, H], [T, G, H]: counts from the weights, so a slice just works
+  if (q_norm_.defined()) {
+    q = head_rms_norm(ctx, q, q_norm_, norm_epsilon_);
+    k = head_rms_norm(ctx, k, k_norm_, norm_epsilon_);
+  }
+  if (rope_table != nullptr) {
+    q = rope(ctx, q, tokens.positions, *rope_table);
+    k = rope(ctx, k, tokens.positions, *rope_table);
+  }
+  const Tensor out = core_->forward(ctx, q, k, heads(packed[2]), tokens, layer_);
+  return wo_(ctx, out.view({out.dim(0), -1}));
+}
+
+FeedForward::FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block)
+    : gated_(config.gated()), activation_(activation_of(config.activation)),
+      up_(store, block, up_members(config, block), config.hidden_size, config.add_bias_linear, weights(config)),
+      down_(store, block, {{block + ".mlp.down", config.hidden_size}}, config.ffn_hidden_size, config.add_bias_linear, residual_weights(config)) {}
+
+Tensor FeedForward::forward(ExecContext& ctx, const Tensor& x) const {
+  const Tensor up = up_(ctx, x);
+  return down_(ctx, gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_));
+}
+
+EmbeddingBlock::EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size)
+    : Block("embedding"), dropout_(static_cast<float>(config.embedding_dropout)),
+      table_(store.declare(name(), "embedding.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size)) {
+  if (config.position_embedding_type == PositionEmbedding::learned)
+    positions_ = ParameterSpan(store.declare(name(), "position_embedding.weight", {config.max_position_embeddings, config.hidden_size}, weights(config)));
+}
+
+Bundle EmbeddingBlock::forward(ExecContext& ctx, const Bundle&, const TokenLayout& tokens) const {
+  const Tensor x = embedding(ctx, tokens.ids, table_, tokens.positions, positions_);
+  return {.residual = dropout(ctx, x, dropout_, random_site("embedding.dropout"), tokens.token_ids)};
+}
+
+DecoderBlock::DecoderBlock(ParameterStore& store, const DecoderConfig& config, int64_t layer, const RopeTable* rope_table)
+    : Block(layer_name(layer)), dropout_(static_cast<float>(config.hidden_dropout)), rope_table_(rope_table),
+      attention_norm_(store, name(), name() + ".attention_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)),
+      attention_(store, config, name(), layer),
+      mlp_norm_(store, name(), name() + ".mlp_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)),
+      mlp_(store, config, name()) {}
+
+Bundle DecoderBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
+  const NormResult first = attention_norm_(ctx, in.residual, in.branch);
+  const Tensor attended = dropout(ctx, attention_.forward(ctx, first.y, tokens, rope_table_), dropout_, random_site(name() + ".attention.output_dropout"), tokens.token_ids);
+  const NormResult second = mlp_norm_(ctx, first.residual, attended);
+  const Tensor branch = dropout(ctx, mlp_.forward(ctx, second.y), dropout_, random_site(name() + ".mlp.output_dropout"), tokens.token_ids);
+  return {.residual = second.residual, .branch = branch};
+}
+
+HeadBlock::HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied)
+    : Block("head"), vocab_size_(config.vocab_size),
+      final_norm_(store, name(), "final_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)) {
+  if (tied == nullptr) tied = &store.declare(name(), "output.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size);
+  output_ = ParameterSpan(*tied);
+}
+
+Bundle HeadBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
+  const Tensor x = final_norm_(ctx, in.residual, in.branch).y;
+  if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_})};
+  return {.output = linear(ctx, x, output_).slice(1, 0, vocab_size_)};
+}
+
+DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size) : store_(store), config_(config) {
+  auto embedding = std::make_unique<EmbeddingBlock>(store, config, padded_vocab_size);
+  Parameter* const tied = config.share_embeddings_and_output_weights ? &embedding->table() : nullptr;
+  blocks_.push_back(std::move(embedding));
+  const bool rotary = config.position_embedding_type == PositionEmbedding::rope;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) blocks_.push_back(std::make_unique<DecoderBlock>(store, config, layer, rotary ? &rope_table_ : nullptr));
+  blocks_.push_back(std::make_unique<HeadBlock>(store, config, padded_vocab_size, tied));
+}
+
+void DecoderModel::allocate_constants(ExecContext& ctx) {
+  if (config_.position_embedding_type == PositionEmbedding::rope) rope_table_ = make_rope_table(ctx, config_);
+}
+
+Bundle DecoderModel::forward_blocks(ExecContext& ctx, Bundle bundle, const TokenLayout& tokens, int64_t begin, int64_t end) const {
+  for (int64_t i = begin; i < end; ++i) bundle = run_block(ctx, block(i), bundle, tokens);
+  return bundle;
+}
+
+}  // namespace nemo

@@ -1,0 +1,106 @@
+// The decoder-only transformer that GPT, Llama, Mistral and Qwen are settings of, written for one device.
+// Not here: how it may be cut (models/*/sharding.h), names in other formats (models/*/checkpoint_names.cpp).
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/nn/attention_core.h"
+#include "core/nn/block.h"
+#include "core/nn/linear.h"
+#include "core/nn/norm.h"
+#include "core/ops/activation.h"
+#include "core/ops/rope.h"
+#include "models/decoder/config.h"
+
+namespace nemo {
+
+class Attention {
+ public:
+  Attention(ParameterStore& store, const DecoderConfig& config, const std::string& block, int64_t layer);
+  Tensor forward(ExecContext& ctx, const Tensor& x, const TokenLayout& tokens, const RopeTable* rope_table) const;
+  void set_core(std::unique_ptr<AttentionCore> core) { core_ = std::move(core); }
+
+ private:
+  int64_t layer_, head_size_;
+  float norm_epsilon_;
+  Linear qkv_, wo_;
+  ParameterSpan q_norm_, k_norm_;  // undefined without qk_norm
+  std::unique_ptr<AttentionCore> core_;
+};
+
+class FeedForward {
+ public:
+  FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block);
+  Tensor forward(ExecContext& ctx, const Tensor& x) const;
+
+ private:
+  bool gated_;
+  Activation activation_;
+  Linear up_, down_;  // up_: gate | up where gated
+};
+
+class EmbeddingBlock final : public Block {
+ public:
+  EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size);
+  Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
+  Parameter& table() const { return *table_.members().front(); }
+
+ private:
+  float dropout_;
+  ParameterSpan table_, positions_;  // positions_: learned positions only
+};
+
+class DecoderBlock final : public Block {
+ public:
+  DecoderBlock(ParameterStore& store, const DecoderConfig& config, int64_t layer, const RopeTable* rope_table);
+  Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
+  Attention& attention() { return attention_; }
+
+ private:
+  float dropout_;
+  const RopeTable* rope_table_;  // null: learned positions
+  Norm attention_norm_;
+  Attention attention_;
+  Norm mlp_norm_;
+  FeedForward mlp_;
+};
+
+class HeadBlock final : public Block {
+ public:
+  // tied: the embedding's table; null: an output matrix of its own.
+  HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied);
+  Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
+
+ private:
+  int64_t vocab_size_;
+  Norm final_norm_;
+  ParameterSpan output_;
+};
+
+class DecoderModel {
+ public:
+  // Shapes only: parameters are declared in `store` and hold nothing until it allocates. config must be resolved, with
+  // vocab_size set; padded_vocab_size rows are stored, the padding takes no part in softmax.
+  DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size);
+
+  // Fills what is not learned (rotary tables). Call once after the store has allocated.
+  void allocate_constants(ExecContext& ctx);
+
+  Bundle forward(ExecContext& ctx, const TokenLayout& tokens) const { return forward_blocks(ctx, {}, tokens, 0, num_blocks()); }
+  // Blocks [begin, end): a pipeline stage.
+  Bundle forward_blocks(ExecContext& ctx, Bundle bundle, const TokenLayout& tokens, int64_t begin, int64_t end) const;
+
+  int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
+  const Block& block(int64_t index) const { return *blocks_[static_cast<size_t>(index)]; }
+  const DecoderConfig& config() const { return config_; }
+  ParameterStore& store() const { return store_; }
+
+ private:
+  ParameterStore& store_;
+  DecoderConfig config_;
+  RopeTable rope_table_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+};
+
+}  // namespace nemo

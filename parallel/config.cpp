@@ -1,0 +1,15 @@
+#include "parallel/config.h"
+
+namespace nemo {
+
+std::span<const std::string_view> enum_names(ContextParallelComm) {
+  static constexpr std::string_view kNames[] = {"p2p", "all_gather", "a2a"};
+  return kNames;
+}
+
+std::span<const std::string_view> enum_names(DataParallelSharding) {
+  static constexpr std::string_view kNames[] = {"no_shard", "optim", "optim_grads", "optim_grads_params"};
+  return kNames;
+}
+
+}  // namespace nemo

@@ -1,0 +1,51 @@
+// The recipe's `parallelism` section: how many ranks cut what. Not here: the mesh made from it, and its checks
+// (recipes/plan.h).
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "core/config/field.h"
+
+namespace nemo {
+
+enum class ContextParallelComm : uint8_t { p2p, all_gather, a2a };
+enum class DataParallelSharding : uint8_t { no_shard, optim, optim_grads, optim_grads_params };
+
+std::span<const std::string_view> enum_names(ContextParallelComm);
+std::span<const std::string_view> enum_names(DataParallelSharding);
+
+struct ParallelismConfig {
+  int64_t tensor_model_parallel_size = 1;
+  bool sequence_parallel = false;
+  int64_t pipeline_model_parallel_size = 1;
+  int64_t virtual_pipeline_model_parallel_size = 1;
+  int64_t context_parallel_size = 1;
+  ContextParallelComm cp_comm_type = ContextParallelComm::p2p;
+  int64_t expert_model_parallel_size = 1;
+  int64_t expert_tensor_parallel_size = 1;
+  DataParallelSharding data_parallel_sharding_strategy = DataParallelSharding::no_shard;
+  int64_t num_distributed_optimizer_instances = 1;
+
+  template <class Visit>
+  void fields(Visit&& visit) {
+    visit("tensor_model_parallel_size", tensor_model_parallel_size, "ranks that share each matrix", Positive{});
+    visit("sequence_parallel", sequence_parallel,
+          "cut the regions between matrices along the sequence over the tensor ranks");
+    visit("pipeline_model_parallel_size", pipeline_model_parallel_size, "stages of consecutive layers", Positive{});
+    visit("virtual_pipeline_model_parallel_size", virtual_pipeline_model_parallel_size,
+          "chunks of layers on each stage (interleaving)", Positive{});
+    visit("context_parallel_size", context_parallel_size, "ranks that share each sequence", Positive{});
+    visit("cp_comm_type", cp_comm_type, "how they exchange keys and values");
+    visit("expert_model_parallel_size", expert_model_parallel_size, "ranks that share the experts of a layer",
+          Positive{});
+    visit("expert_tensor_parallel_size", expert_tensor_parallel_size, "ranks that share each expert's matrices",
+          Positive{});
+    visit("data_parallel_sharding_strategy", data_parallel_sharding_strategy,
+          "what data-parallel ranks share out: nothing, optimizer state, also gradients, also parameters");
+    visit("num_distributed_optimizer_instances", num_distributed_optimizer_instances,
+          "copies of the sharded state over the data-parallel ranks", Positive{});
+  }
+};
+
+}  // namespace nemo

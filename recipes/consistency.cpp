@@ -1,0 +1,83 @@
+#include "recipes/consistency.h"
+
+#include "core/error.h"
+#include "recipes/schema.h"
+
+namespace nemo {
+namespace {
+
+[[noreturn]] void fail(const Recipe& recipe, const std::string& key, const std::string& reason,
+                       const std::string& suggestion) {
+  throw RecipeError{recipe.places.where(key), key, reason, suggestion};
+}
+
+void check_data(const Recipe& recipe) {
+  const DataConfig& data = recipe.data;
+  if (data.mock && !data.text.empty())
+    fail(recipe, "data.mock", "contradicts data.text (" + recipe.places.where("data.text") + ")", "give one of them");
+  if (data.mock && !data.blend.empty())
+    fail(recipe, "data.mock", "contradicts data.blend (" + recipe.places.where("data.blend") + ")", "give one of them");
+  if (!data.text.empty() && !data.blend.empty())
+    fail(recipe, "data.text", "contradicts data.blend (" + recipe.places.where("data.blend") + ")", "give one of them");
+  if (!data.text.empty() && recipe.tokenizer.type == TokenizerType::none)
+    fail(recipe, "tokenizer.type", "data.text is text, and none makes no tokens of it",
+         "tokenizer.type=byte, or huggingface with tokenizer.model");
+}
+
+void check_tokenizer(const Recipe& recipe) {
+  const TokenizerType type = recipe.tokenizer.type;
+  const bool has_file = type == TokenizerType::huggingface || type == TokenizerType::sentencepiece;
+  if (has_file && recipe.tokenizer.model.empty())
+    fail(recipe, "tokenizer.model", "this type of tokenizer is a file, and none is given",
+         type == TokenizerType::huggingface ? "tokenizer.model=FOLDER with a tokenizer.json"
+                                            : "tokenizer.model=FILE.model");
+}
+
+}  // namespace
+
+void check_sections(const Recipe& recipe) {
+  check_data(recipe);
+  check_tokenizer(recipe);
+  if (recipe.optim.sched.min_lr > recipe.optim.lr)
+    fail(recipe, "optim.sched.min_lr", "is above optim.lr", "use optim.lr / 10");
+}
+
+void note_settings_without_effect(Recipe& recipe) {
+  const auto note = [&](bool idle, const std::string& key, const std::string& reason) {
+    if (idle && recipe.places.is_written(key))
+      recipe.notices.push_back(recipe.places.where(key) + ": " + key + " has no effect: " + reason);
+  };
+  const DecoderConfig& model = recipe.model;
+  const bool learned = model.position_embedding_type == PositionEmbedding::learned;
+  note(learned, "model.rotary_base", "positions are learned");
+  note(model.add_qkv_bias && model.add_bias_linear, "model.add_qkv_bias", "add_bias_linear adds that bias already");
+  note(model.window_size >= model.seq_length, "model.window_size", "no sequence is longer");
+  note(!recipe.data.mock, "data.mock_pattern", "data.mock is false");
+  note(recipe.data.mock || !recipe.data.text.empty(), "data.path_to_cache", "only indexed sets have index files");
+  note(recipe.trainer.val_check_interval == 0, "trainer.limit_val_batches",
+       "there is no validation; set trainer.val_check_interval");
+  note(recipe.trainer.precision == Precision::fp32, "optim.master_dtype",
+       "in fp32 the weights are their own master copy");
+  note(recipe.checkpoint.save == "none", "checkpoint.save_interval", "checkpoint.save is none");
+  note(recipe.checkpoint.save == "none", "checkpoint.keep_last", "checkpoint.save is none");
+  note(recipe.parallelism.tensor_model_parallel_size == 1, "parallelism.sequence_parallel",
+       "tensor_model_parallel_size is 1");
+  note(recipe.parallelism.context_parallel_size == 1, "parallelism.cp_comm_type", "context_parallel_size is 1");
+  const ScheduleConfig& sched = recipe.optim.sched;
+  const bool flat = sched.name == ScheduleName::constant;
+  note(flat, "optim.sched.min_lr", "a Constant schedule does not decay");
+  note(flat, "optim.sched.decay_steps", "a Constant schedule does not decay");
+  if (sched.warmup_steps >= recipe.trainer.max_steps)
+    recipe.notices.push_back("optim.sched.warmup_steps: the whole run (" + std::to_string(recipe.trainer.max_steps) +
+                             " steps) is warm-up, which takes " + std::to_string(sched.warmup_steps));
+}
+
+void require_data(const Recipe& recipe) {
+  if (recipe.data.has_source()) return;
+  const bool text_only = recipe.tokenizer.type == TokenizerType::character;
+  throw RecipeError{recipe.places.file(), "data", "nothing to train on",
+                    text_only ? "pass data.text=FILE"
+                              : "data.blend=[PREFIX] (made by nemo data tokenize), data.text=FILE or data.mock=true"};
+}
+
+}  // namespace nemo
