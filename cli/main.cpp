@@ -6,6 +6,7 @@
 #include "cli/build_info.h"
 #include "cli/command_error.h"
 #include "cli/cpu_support.h"
+#include "cli/data_command.h"
 #include "cli/doctor_command.h"
 #include "cli/explain_command.h"
 #include "cli/recipes_command.h"
@@ -26,6 +27,7 @@ Exit codes: 0 ok, 2 bad usage or recipe, 1 failure, 130 and 143 when stopped by 
 void add_commands(CLI::App& app) {
   nemo::add_recipes_command(app);
   nemo::add_explain_command(app, nullptr);
+  nemo::add_data_command(app);
   nemo::add_doctor_command(app);
   nemo::add_version_command(app);
 }
