@@ -13,7 +13,7 @@
 namespace nemo {
 
 struct TokenizeRequest {
-  std::vector<std::filesystem::path> inputs;  // .jsonl and .json: one object a line; all else: plain text
+  std::vector<std::filesystem::path> inputs{};  // .jsonl and .json: one object a line; all else: plain text
   std::filesystem::path output;               // prefix of .bin and .idx
   std::string json_key = "text";
   DocumentsBy documents_by = DocumentsBy::file;
