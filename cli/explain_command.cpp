@@ -61,13 +61,13 @@ std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan) {
   std::vector<std::pair<std::string, std::string>> lines = {
       {"ranks", group_digits(plan.world_size)},
       {"data-parallel size", group_digits(plan.data_parallel_size)},
-      {"gradient accumulation", group_digits(plan.gradient_accumulation_steps) + " micro batches"},
+      {"micro batches in a step", group_digits(plan.gradient_accumulation_steps)},
       {"samples per step", group_digits(plan.samples_per_step)},
       {"tokens per step", group_digits(plan.tokens_per_step)},
-      {"tokens of the run", fixed(plan.total_tokens / 1e9, 3) + " billion"},
-      {"vocabulary, padded", plan.padded_vocab_size
-                                 ? group_digits(*plan.vocab_size) + ", " + group_digits(*plan.padded_vocab_size)
-                                 : unknown},
+      {"tokens of the run", group_digits(static_cast<int64_t>(std::min(plan.total_tokens, 9e18)))},
+      {"vocabulary", plan.vocab_size
+                         ? group_digits(*plan.vocab_size) + ", padded to " + group_digits(*plan.padded_vocab_size)
+                         : unknown},
       {"parameters", plan.num_parameters ? group_digits(*plan.num_parameters) : unknown}};
   if (plan.flops_per_token) {
     lines.push_back({"GFLOP per token", fixed(plan.flops_per_token->causal / 1e9, 2) + " causal, " +

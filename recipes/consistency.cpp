@@ -68,7 +68,8 @@ void note_settings_without_effect(Recipe& recipe) {
   note(flat, "optim.sched.min_lr", "a Constant schedule does not decay");
   note(flat, "optim.sched.decay_steps", "a Constant schedule does not decay");
   if (sched.warmup_steps >= recipe.trainer.max_steps)
-    recipe.notices.push_back("optim.sched.warmup_steps: the whole run (" + std::to_string(recipe.trainer.max_steps) +
+    recipe.notices.push_back(recipe.places.where("optim.sched.warmup_steps") +
+                             ": optim.sched.warmup_steps: the whole run (" + std::to_string(recipe.trainer.max_steps) +
                              " steps) is warm-up, which takes " + std::to_string(sched.warmup_steps));
 }
 

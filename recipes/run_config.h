@@ -43,7 +43,7 @@ struct TrainerConfig {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, Alias{"train_iters"});
+    visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, AtMost{1e12}, Alias{"train_iters"});
     visit("max_time", max_time, "save and stop after this time: [DD:]HH:MM:SS or seconds", Optional{});
     visit("precision", precision,
           "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: all states bf16; fp32; fp8-mixed: fp8 matrix "
