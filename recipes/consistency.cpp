@@ -39,7 +39,8 @@ void check_sections(const Recipe& recipe) {
   check_data(recipe);
   check_tokenizer(recipe);
   if (recipe.optim.sched.min_lr > recipe.optim.lr)
-    fail(recipe, "optim.sched.min_lr", "is above optim.lr", "use optim.lr / 10");
+    fail(recipe, "optim.sched.min_lr", "is above optim.lr (" + recipe.places.where("optim.lr") + ")",
+         "a tenth of optim.lr");
 }
 
 void note_settings_without_effect(Recipe& recipe) {

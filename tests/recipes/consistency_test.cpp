@@ -29,7 +29,7 @@ TEST_CASE("sections that contradict each other", "[recipes]") {
                     "r.yaml: tokenizer.model: this type of tokenizer is a file, and none is given; try: "
                     "tokenizer.model=FOLDER with a tokenizer.json");
   CHECK_THROWS_WITH(parse("optim: {lr: 1e-4, sched: {min_lr: 1e-3}}\n"),
-                    "r.yaml:1: optim.sched.min_lr: is above optim.lr; try: use optim.lr / 10");
+                    "r.yaml:1: optim.sched.min_lr: is above optim.lr (r.yaml:1); try: a tenth of optim.lr");
 }
 
 TEST_CASE("a run needs data, and the recipe that needs text says so", "[recipes]") {

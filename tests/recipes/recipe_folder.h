@@ -1,16 +1,17 @@
 // A folder of recipe files that lasts as long as the test. Not here: what is in them.
 #pragma once
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace nemo::testing {
 
 class RecipeFolder {
  public:
-  explicit RecipeFolder(const std::vector<std::pair<std::string, std::string>>& files = {}) {
+  explicit RecipeFolder(std::initializer_list<std::pair<const char*, std::string>> files) {
     std::string pattern = (std::filesystem::temp_directory_path() / "nemo_recipes_XXXXXX").string();
     path_ = mkdtemp(pattern.data());
     for (const auto& [name, text] : files) write(name, text);

@@ -63,7 +63,7 @@ struct Bound {
   std::vector<std::string> notices;
 };
 
-Bound bind(const std::string& yaml) {
+Bound bind_yaml(const std::string& yaml) {
   Bound bound;
   ConfigNode tree = parse_yaml(yaml, {.kind = Origin::Kind::recipe, .file = "r.yaml", .line = 0});
   const std::vector<Field> fields = list_fields(bound.outer);
@@ -75,7 +75,7 @@ Bound bind(const std::string& yaml) {
 }  // namespace
 
 TEST_CASE("each kind of field takes its value", "[config]") {
-  const Bound bound = bind(R"(
+  const Bound bound = bind_yaml(R"(
 count: 7
 window: 128
 flag: true
@@ -112,79 +112,80 @@ inner: {rate: 0.25, colour: blue, dark: blue}
 }
 
 TEST_CASE("what is not written keeps its default, and null empties what is optional", "[config]") {
-  const Bound bound = bind("window: null\nfile:\ntime: ~\nwords: null\nvariables: null\ninner:\n");
+  const Bound bound = bind_yaml("window: null\nfile:\ntime: ~\nwords: null\nvariables: null\ninner:\n");
   CHECK(bound.outer.count == 1);
   CHECK(bound.outer.pair == std::array<double, 2>{1, 2});
   CHECK(bound.outer.file.empty());
   CHECK(bound.outer.inner.rate == 0.5);
   CHECK(bound.places.origin("count").kind == Origin::Kind::default_value);
   CHECK(bound.places.where("count") == "r.yaml");
-  CHECK_NOTHROW(bind(""));
+  CHECK_NOTHROW(bind_yaml(""));
 }
 
 TEST_CASE("times", "[config]") {
-  CHECK(bind("time: 90").outer.time.value == 90);
-  CHECK(bind("time: 1.5").outer.time.value == 1.5);
-  CHECK(bind("time: 10:30").outer.time.value == 630);
-  CHECK(bind("time: 00:30:00").outer.time.value == 1800);
-  CHECK(bind("time: 1:02:03:04").outer.time.value == 93784);
+  CHECK(bind_yaml("time: 90").outer.time.value == 90);
+  CHECK(bind_yaml("time: 1.5").outer.time.value == 1.5);
+  CHECK(bind_yaml("time: 10:30").outer.time.value == 630);
+  CHECK(bind_yaml("time: 00:30:00").outer.time.value == 1800);
+  CHECK(bind_yaml("time: 1:02:03:04").outer.time.value == 93784);
   for (const char* bad : {"soon", "1:2:3:4:5", "1::2", ":", "-5", "1:-5"})
-    CHECK_THROWS_WITH(bind("time: '" + std::string(bad) + "'"), "r.yaml:1: time: needs a time, found \"" +
-                                                                    std::string(bad) +
-                                                                    "\"; try: write HH:MM:SS, DD:HH:MM:SS or seconds");
+    CHECK_THROWS_WITH(bind_yaml("time: '" + std::string(bad) + "'"),
+                      "r.yaml:1: time: needs a time, found \"" + std::string(bad) +
+                          "\"; try: write HH:MM:SS, DD:HH:MM:SS or seconds");
 }
 
 TEST_CASE("wrong types say what was found", "[config]") {
-  CHECK_THROWS_WITH(bind("count: many"), "r.yaml:1: count: needs an integer, found \"many\"");
-  CHECK_THROWS_WITH(bind("\ncount: 2e1"), "r.yaml:2: count: needs an integer, found 2e1; try: write 20");
-  CHECK_THROWS_WITH(bind("count: 2.5"), "r.yaml:1: count: needs an integer, found 2.5");
-  CHECK_THROWS_WITH(bind("count: '2'"), "r.yaml:1: count: needs an integer, found \"2\"; try: remove the quotes");
-  CHECK_THROWS_WITH(bind("count: 99999999999999999999"),
+  CHECK_THROWS_WITH(bind_yaml("count: many"), "r.yaml:1: count: needs an integer, found \"many\"");
+  CHECK_THROWS_WITH(bind_yaml("\ncount: 2e1"), "r.yaml:2: count: needs an integer, found 2e1; try: write 20");
+  CHECK_THROWS_WITH(bind_yaml("count: 2.5"), "r.yaml:1: count: needs an integer, found 2.5");
+  CHECK_THROWS_WITH(bind_yaml("count: '2'"), "r.yaml:1: count: needs an integer, found \"2\"; try: remove the quotes");
+  CHECK_THROWS_WITH(bind_yaml("count: 99999999999999999999"),
                     "r.yaml:1: count: needs an integer, found 99999999999999999999");
-  CHECK_THROWS_WITH(bind("count: [1]"), "r.yaml:1: count: needs an integer, found a list");
-  CHECK_THROWS_WITH(bind("count: null"), "r.yaml:1: count: needs an integer, found null");
-  CHECK_THROWS_WITH(bind("number: fast"), "r.yaml:1: number: needs a number, found \"fast\"");
-  CHECK_THROWS_WITH(bind("number: .inf"), "r.yaml:1: number: needs a number, found \".inf\"");
-  CHECK_THROWS_WITH(bind("number: 1e999"), "r.yaml:1: number: needs a number, found 1e999");
-  CHECK_THROWS_WITH(bind("flag: yes"), "r.yaml:1: flag: needs true or false, found \"yes\"; try: write true");
-  CHECK_THROWS_WITH(bind("flag: 0"), "r.yaml:1: flag: needs true or false, found 0; try: write false");
-  CHECK_THROWS_WITH(bind("name: {a: 1}"), "r.yaml:1: name: needs text, found a section");
-  CHECK_THROWS_WITH(bind("inner: 3"), "r.yaml:1: inner: needs a section, found 3");
-  CHECK_THROWS_WITH(bind("words: a"), "r.yaml:1: words: needs a list, found \"a\"; try: write [a]");
-  CHECK_THROWS_WITH(bind("integers: [1,\n  b]"), "r.yaml:2: integers[1]: needs an integer, found \"b\"");
-  CHECK_THROWS_WITH(bind("pair: [1, 2, 3]"), "r.yaml:1: pair: needs two numbers, found 3");
-  CHECK_THROWS_WITH(bind("variables: [a]"), "r.yaml:1: variables: needs NAME: value pairs, found a list");
-  CHECK_THROWS_WITH(bind("[a, b]"), "r.yaml:1: a recipe needs sections, found a list; try: start with `model:`");
+  CHECK_THROWS_WITH(bind_yaml("count: [1]"), "r.yaml:1: count: needs an integer, found a list");
+  CHECK_THROWS_WITH(bind_yaml("count: null"), "r.yaml:1: count: needs an integer, found null");
+  CHECK_THROWS_WITH(bind_yaml("number: fast"), "r.yaml:1: number: needs a number, found \"fast\"");
+  CHECK_THROWS_WITH(bind_yaml("number: .inf"), "r.yaml:1: number: needs a number, found \".inf\"");
+  CHECK_THROWS_WITH(bind_yaml("number: 1e999"), "r.yaml:1: number: needs a number, found 1e999");
+  CHECK_THROWS_WITH(bind_yaml("flag: yes"), "r.yaml:1: flag: needs true or false, found \"yes\"; try: write true");
+  CHECK_THROWS_WITH(bind_yaml("flag: 0"), "r.yaml:1: flag: needs true or false, found 0; try: write false");
+  CHECK_THROWS_WITH(bind_yaml("name: {a: 1}"), "r.yaml:1: name: needs text, found a section");
+  CHECK_THROWS_WITH(bind_yaml("inner: 3"), "r.yaml:1: inner: needs a section, found 3");
+  CHECK_THROWS_WITH(bind_yaml("words: a"), "r.yaml:1: words: needs a list, found \"a\"; try: write [a]");
+  CHECK_THROWS_WITH(bind_yaml("integers: [1,\n  b]"), "r.yaml:2: integers[1]: needs an integer, found \"b\"");
+  CHECK_THROWS_WITH(bind_yaml("pair: [1, 2, 3]"), "r.yaml:1: pair: needs two numbers, found 3");
+  CHECK_THROWS_WITH(bind_yaml("variables: [a]"), "r.yaml:1: variables: needs NAME: value pairs, found a list");
+  CHECK_THROWS_WITH(bind_yaml("[a, b]"), "r.yaml:1: a recipe needs sections, found a list; try: start with `model:`");
 }
 
 TEST_CASE("constraints", "[config]") {
-  CHECK_THROWS_WITH(bind("count: 0"), "r.yaml:1: count: must be above 0 and at most 100, found 0");
-  CHECK_THROWS_WITH(bind("count: 101"), "r.yaml:1: count: must be above 0 and at most 100, found 101");
-  CHECK_THROWS_WITH(bind("window: -1"), "r.yaml:1: window: must be at least 0, found -1");
-  CHECK_THROWS_WITH(bind("inner: {rate: 1}"), "r.yaml:1: inner.rate: must be at least 0 and below 1, found 1");
-  CHECK_THROWS_WITH(bind("pair: [1, 6]"), "r.yaml:1: pair[1]: must be at least 0 and at most 5, found 6");
-  CHECK_THROWS_WITH(bind("integers: [0]"), "r.yaml:1: integers[0]: must be above 0, found 0");
-  CHECK_THROWS_WITH(bind("kind: z"), "r.yaml:1: kind: needs one of x, y, found \"z\"");
-  CHECK_THROWS_WITH(bind("inner: {colour: gren}"),
+  CHECK_THROWS_WITH(bind_yaml("count: 0"), "r.yaml:1: count: must be above 0 and at most 100, found 0");
+  CHECK_THROWS_WITH(bind_yaml("count: 101"), "r.yaml:1: count: must be above 0 and at most 100, found 101");
+  CHECK_THROWS_WITH(bind_yaml("window: -1"), "r.yaml:1: window: must be at least 0, found -1");
+  CHECK_THROWS_WITH(bind_yaml("inner: {rate: 1}"), "r.yaml:1: inner.rate: must be at least 0 and below 1, found 1");
+  CHECK_THROWS_WITH(bind_yaml("pair: [1, 6]"), "r.yaml:1: pair[1]: must be at least 0 and at most 5, found 6");
+  CHECK_THROWS_WITH(bind_yaml("integers: [0]"), "r.yaml:1: integers[0]: must be above 0, found 0");
+  CHECK_THROWS_WITH(bind_yaml("kind: z"), "r.yaml:1: kind: needs one of x, y, found \"z\"");
+  CHECK_THROWS_WITH(bind_yaml("inner: {colour: gren}"),
                     "r.yaml:1: inner.colour: needs one of red, green, blue, found \"gren\"; try: green");
-  CHECK_THROWS_WITH(bind("inner: {dark: green}"), "r.yaml:1: inner.dark: needs one of red, blue, found \"green\"");
+  CHECK_THROWS_WITH(bind_yaml("inner: {dark: green}"), "r.yaml:1: inner.dark: needs one of red, blue, found \"green\"");
 }
 
 TEST_CASE("an unknown key names the nearest", "[config]") {
-  CHECK_THROWS_WITH(bind("cuont: 1"), "r.yaml:1: cuont: unknown section; try: count");
-  CHECK_THROWS_WITH(bind("inner:\n  colur: red"), "r.yaml:2: inner.colur: unknown key; try: colour");
-  CHECK_THROWS_WITH(bind("inner:\n  window: 3"), "r.yaml:2: inner.window: unknown key; try: window");
-  CHECK_THROWS_WITH(bind("rate: 3"), "r.yaml:1: rate: unknown section; try: inner.rate");
-  CHECK_THROWS_WITH(bind("inner:\n  zzzz: 3"), "r.yaml:2: inner.zzzz: unknown key; try: one of rate, colour, dark");
+  CHECK_THROWS_WITH(bind_yaml("cuont: 1"), "r.yaml:1: cuont: unknown section; try: count");
+  CHECK_THROWS_WITH(bind_yaml("inner:\n  colur: red"), "r.yaml:2: inner.colur: unknown key; try: colour");
+  CHECK_THROWS_WITH(bind_yaml("inner:\n  window: 3"), "r.yaml:2: inner.window: unknown key; try: window");
+  CHECK_THROWS_WITH(bind_yaml("rate: 3"), "r.yaml:1: rate: unknown section; try: inner.rate");
+  CHECK_THROWS_WITH(bind_yaml("inner:\n  zzzz: 3"),
+                    "r.yaml:2: inner.zzzz: unknown key; try: one of rate, colour, dark");
 }
 
 TEST_CASE("aliases are read and reported once", "[config]") {
-  const Bound bound = bind("total: 5");
+  const Bound bound = bind_yaml("total: 5");
   CHECK(bound.outer.count == 5);
   CHECK(bound.notices == std::vector<std::string>{"r.yaml:1: total is read as count"});
-  CHECK_THROWS_WITH(bind("count: 1\ntotal: 5"),
+  CHECK_THROWS_WITH(bind_yaml("count: 1\ntotal: 5"),
                     "r.yaml:2: total: another name of count, which is given at r.yaml:1; try: remove one of the two");
-  CHECK_THROWS_WITH(bind("number_of: 1\ntotal: 5"),
+  CHECK_THROWS_WITH(bind_yaml("number_of: 1\ntotal: 5"),
                     "r.yaml:2: total: another name of count, which is given at r.yaml:1; try: remove one of the two");
 }
 
@@ -199,7 +200,7 @@ TEST_CASE("print writes what bind reads back, to the bit", "[config]") {
   outer.variables = {{"A B", "x: y"}, {"C", ""}};
   outer.inner.colour = Colour::green;
   const std::string yaml = print_yaml(list_fields(outer));
-  Outer again = bind(yaml).outer;
+  Outer again = bind_yaml(yaml).outer;
   CHECK(print_yaml(list_fields(again)) == yaml);
   CHECK(again.number == outer.number);
   CHECK(again.name == outer.name);
