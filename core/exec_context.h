@@ -29,6 +29,7 @@ class ExecContext {
   cudaStream_t stream() const { return runtime_.stream().handle(); }
   DType compute_dtype() const { return compute_dtype_; }
   kernels::StepState* step_state() const { return state_; }
+  void set_step_state(kernels::StepState* state) { state_ = state; }
   kernels::RandomKey random_key(uint64_t site) const { return {seed_, site}; }
 
   // Training: dropout acts. Off unless asked.

@@ -180,6 +180,9 @@ void Tape::run_node(ExecContext& ctx, Node node) {
     if (node.input_tracked[i] && gradients[i].defined()) add_gradient(ctx, node.inputs[i], std::move(gradients[i]));
 }
 
+Recording::Recording(ExecContext& ctx, Tape& tape) : ctx_(ctx), outer_(ctx.tape()) { ctx.set_tape(&tape); }
+Recording::~Recording() { ctx_.set_tape(outer_); }
+
 Tensor Tape::gradient(const Tensor& value) const {
   auto it = gradients_.find(value.id());
   return it == gradients_.end() ? Tensor() : it->second;

@@ -108,4 +108,17 @@ class Tape {
   std::vector<std::function<void(ExecContext&)>> deferred_;
 };
 
+// Ops record on the tape while this lives.
+class Recording {
+ public:
+  Recording(ExecContext& ctx, Tape& tape);
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+
+ private:
+  ExecContext& ctx_;
+  Tape* outer_;
+};
+
 }  // namespace nemo

@@ -3,7 +3,7 @@
 namespace nemo {
 
 std::span<const std::string_view> enum_names(MockPattern) {
-  static constexpr std::string_view kNames[] = {"random", "copy"};
+  static constexpr std::string_view kNames[] = {"random", "arange", "copy"};
   return kNames;
 }
 

@@ -11,7 +11,9 @@
 
 namespace nemo {
 
-enum class MockPattern : uint8_t { random, copy };
+// random: independent uniform ids, nothing to learn. arange: s, s + 1, ... modulo the vocabulary from a random s, learnt at
+// once. copy: a random first half, then the same again, learnt by attention only.
+enum class MockPattern : uint8_t { random, arange, copy };
 
 std::span<const std::string_view> enum_names(MockPattern);
 

@@ -1,19 +1,14 @@
 // Made-up samples, for speed runs and tests: no file is read.
 #pragma once
+#include "core/data/config.h"
 #include "core/data/dataset.h"
 
 namespace nemo {
 
-enum class MockPattern {
-  random,  // independent uniform ids: nothing to learn
-  arange,  // s, s + 1, s + 2, ... modulo the vocabulary from a random s: learnt at once
-  copy,    // a random first half, then the same again: learnt by attention only
-};
-
 // Sample i depends on (seed, split's site, i) and the sizes alone.
 class MockDataset : public Dataset {
  public:
-  // site tells the splits apart (random_site.h). vocab_size at least 1.
+  // site tells the splits apart (random_site in core/exec_context.h). vocab_size at least 1.
   MockDataset(MockPattern pattern, int64_t vocab_size, int64_t seq_length, uint64_t seed, uint64_t site)
       : pattern_(pattern), vocab_size_(vocab_size), seq_length_(seq_length), seed_(seed), site_(site) {}
 

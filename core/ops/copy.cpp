@@ -46,11 +46,14 @@ void upload(ExecContext& ctx, const Tensor& to, const void* from) {
          [&] { kernels::cuda_copy(to.raw(), from, to.bytes(), kernels::CopyKind::host_to_device, ctx.stream()); });
 }
 
+void download_later(ExecContext& ctx, void* to, const Tensor& from) {
+  launch(ctx, "download", [&] { std::memcpy(to, from.raw(), from.bytes()); },
+         [&] { kernels::cuda_copy(to, from.raw(), from.bytes(), kernels::CopyKind::device_to_host, ctx.stream()); });
+}
+
 void download(ExecContext& ctx, void* to, const Tensor& from) {
-  launch(ctx, "download", [&] { std::memcpy(to, from.raw(), from.bytes()); }, [&] {
-    kernels::cuda_copy(to, from.raw(), from.bytes(), kernels::CopyKind::device_to_host, ctx.stream());
-    ctx.synchronize();
-  });
+  download_later(ctx, to, from);
+  ctx.synchronize();
 }
 
 void write_fp32(ExecContext& ctx, const Tensor& to, const float* values) {

@@ -16,6 +16,7 @@ void convert(ExecContext& ctx, const Tensor& to, const Tensor& from);           
 // with ordinary memory both wait. Neither does anything on meta.
 void upload(ExecContext& ctx, const Tensor& to, const void* from);
 void download(ExecContext& ctx, void* to, const Tensor& from);
+void download_later(ExecContext& ctx, void* to, const Tensor& from);            // to: pinned memory; done when the stream gets there
 
 // Values of a contiguous fp32 or bf16 tensor as host fp32.
 void write_fp32(ExecContext& ctx, const Tensor& to, const float* values);

@@ -1,8 +1,23 @@
 // The StepState of a trainer: the device copy that kernels read and write, and how the host fills and reads it.
 #pragma once
+#include <memory>
+
+#include "core/device/host_buffer.h"
 #include "core/exec_context.h"
 
 namespace nemo {
+
+// What kernels wrote in one step, on its way to the host.
+class StepStateSnapshot {
+ public:
+  StepStateSnapshot(ExecContext& ctx, const Tensor& state);
+  // Waits for the step, not for later ones.
+  kernels::StepState get() const;
+
+ private:
+  HostBuffer host_;
+  Event copied_;
+};
 
 class StepStateBuffer {
  public:
@@ -11,12 +26,10 @@ class StepStateBuffer {
   kernels::StepState* device() const { return static_cast<kernels::StepState*>(state_.raw()); }
   // Starts a step: sends the host's part and clears what kernels write.
   void begin(ExecContext& ctx, const kernels::StepState& host);
-  // Waits for the step and brings back what kernels wrote.
-  kernels::StepState read(ExecContext& ctx) const;
+  StepStateSnapshot snapshot(ExecContext& ctx) const { return StepStateSnapshot(ctx, state_); }
 
  private:
   Tensor state_;
-  kernels::StepState host_;  // outlives the copy in flight
 };
 
 }  // namespace nemo

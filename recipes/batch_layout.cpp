@@ -1,0 +1,42 @@
+#include "recipes/batch_layout.h"
+
+#include <algorithm>
+
+#include "core/ops/copy.h"
+
+namespace nemo {
+namespace {
+
+template <class T>
+Tensor uploaded(ExecContext& ctx, const T* values, size_t count) {
+  const Tensor tensor = ctx.empty({static_cast<int64_t>(count)}, dtype_of<T>, MemoryTag::data);
+  upload(ctx, tensor, values);
+  return tensor;
+}
+
+}  // namespace
+
+TokenLayout place(ExecContext& ctx, const MicroBatch& batch) {
+  // A sample is a sequence of its own; documents cut it further where the data set asked for that.
+  std::vector<int32_t> bounds = batch.segment_offsets;
+  TokenLayout tokens;
+  tokens.num_tokens = static_cast<int64_t>(batch.tokens.size());
+  tokens.num_segments = static_cast<int64_t>(bounds.size()) - 1;
+  for (size_t i = 0; i + 1 < bounds.size(); ++i) tokens.max_query_length = std::max<int64_t>(tokens.max_query_length, bounds[i + 1] - bounds[i]);
+  tokens.max_key_length = tokens.max_query_length;
+  tokens.uniform = tokens.num_segments * tokens.max_query_length == tokens.num_tokens;
+  std::vector<int64_t> token_ids(batch.tokens.size());
+  for (size_t i = 0; i < token_ids.size(); ++i)
+    token_ids[i] = batch.sample_numbers[i / static_cast<size_t>(batch.seq_length)] * batch.seq_length + static_cast<int64_t>(i % static_cast<size_t>(batch.seq_length));
+
+  tokens.ids = uploaded(ctx, batch.tokens.data(), batch.tokens.size());
+  tokens.labels = uploaded(ctx, batch.labels.data(), batch.labels.size());
+  tokens.positions = uploaded(ctx, batch.positions.data(), batch.positions.size());
+  tokens.token_ids = uploaded(ctx, token_ids.data(), token_ids.size());
+  const Tensor offsets = uploaded(ctx, bounds.data(), bounds.size());
+  tokens.query_begin = tokens.key_begin = offsets.slice(0, 0, tokens.num_segments);
+  tokens.query_end = tokens.key_end = offsets.slice(0, 1, tokens.num_segments);
+  return tokens;
+}
+
+}  // namespace nemo

@@ -1,0 +1,88 @@
+// One model in training on one device: what a step does, and what it reports. The walk that docs/architecture.md follows.
+// Not here: where batches come from, when to validate, log and save (recipes/pretrain.h).
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "core/autograd/tape.h"
+#include "core/data/data_loader.h"
+#include "core/optim/adamw.h"
+#include "core/optim/step_state.h"
+#include "models/decoder/model.h"
+#include "recipes/plan.h"
+#include "recipes/schema.h"
+
+namespace nemo {
+
+struct StepReport {
+  int64_t step = 0;
+  double loss = 0;          // mean over the counted tokens
+  double grad_norm = 0;     // before clipping
+  double lr = 0;
+  bool skipped = false;     // loss or gradient was not finite: the weights are as they were
+};
+
+// The report of a queued step; get() waits for that step.
+class PendingReport {
+ public:
+  PendingReport(StepReport known, int64_t num_loss_tokens, StepStateSnapshot snapshot)
+      : known_(known), num_loss_tokens_(num_loss_tokens), snapshot_(std::move(snapshot)) {}
+  StepReport get() const;
+
+ private:
+  StepReport known_;  // step, lr
+  int64_t num_loss_tokens_;
+  StepStateSnapshot snapshot_;
+};
+
+struct TrainerOptions {
+  DecoderConfig model;          // resolved, with vocab_size
+  int64_t padded_vocab_size = 0;
+  Precision precision = Precision::fp32;
+  OptimizerConfig optim;
+  double gradient_clip_val = 0;
+  int64_t max_steps = 1;        // where the schedule ends
+  uint64_t seed = 1234;
+  bool deterministic = false;
+};
+TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan);
+
+class Trainer {
+ public:
+  // Builds the model as shapes and allocates it; the weights are drawn by initialise() or written through store().
+  Trainer(Runtime& runtime, const TrainerOptions& options);
+
+  void initialise() { store_.initialise(ctx_, options_.seed); }
+
+  // Queues one optimizer step over the micro-batches of a global batch; `step` counts from 1. Nothing waits for the device.
+  PendingReport step(int64_t step, std::span<const MicroBatch> micro_batches);
+
+  // The first half of a step alone: gradients in the store, loss in the report, weights untouched. Waits for the device.
+  StepReport accumulate_gradients(std::span<const MicroBatch> micro_batches);
+
+  // Mean loss of the batches, without gradients and dropout.
+  double validate(std::span<const MicroBatch> micro_batches);
+
+  ExecContext& ctx() { return ctx_; }
+  ParameterStore& store() { return store_; }
+  const DecoderModel& model() const { return model_; }
+  AdamW& optimizer() { return *optimizer_; }
+  StepStateBuffer& state() { return state_; }
+  const TrainerOptions& options() const { return options_; }
+
+ private:
+  void begin_step(const kernels::StepState& numbers);
+  void forward_backward(const MicroBatch& batch);
+
+  TrainerOptions options_;
+  ExecContext ctx_;
+  StepStateBuffer state_;
+  ParameterStore store_;
+  DecoderModel model_;
+  std::unique_ptr<AdamW> optimizer_;
+};
+
+}  // namespace nemo
