@@ -1,5 +1,7 @@
 #include "recipes/consistency.h"
 
+#include "core/data/indexed_splits.h"
+#include "core/data/split.h"
 #include "core/error.h"
 #include "recipes/schema.h"
 
@@ -11,8 +13,20 @@ namespace {
   throw RecipeError{recipe.places.where(key), key, reason, suggestion};
 }
 
+// What the data room refuses, said with the recipe's place before any data is opened.
+template <class Parse>
+void check_parses(const Recipe& recipe, const std::string& key, Parse&& parse) {
+  try {
+    parse();
+  } catch (const DataError& error) {
+    throw RecipeError{recipe.places.where(key), "", error.what()};
+  }
+}
+
 void check_data(const Recipe& recipe) {
   const DataConfig& data = recipe.data;
+  check_parses(recipe, "data.split", [&] { parse_split(data.split); });
+  check_parses(recipe, "data.blend", [&] { parse_blend(data.blend); });
   if (data.mock && !data.text.empty())
     fail(recipe, "data.mock", "contradicts data.text (" + recipe.places.where("data.text") + ")", "give one of them");
   if (data.mock && !data.blend.empty())

@@ -25,7 +25,7 @@ struct RunConfig {
   void fields(Visit&& visit) {
     visit("name", name, "the run's folder in results_dir; null: the recipe's name", Optional{});
     visit("results_dir", results_dir, "where runs are kept");
-    visit("seed", seed, "of initial weights, data order and dropout", AtLeast{0});
+    visit("seed", seed, "of initial weights, data order and dropout", Between{0, 4294967295.0});
     visit("time_limit", time_limit, "wall time asked of the cluster", Optional{});
     visit("dependency", dependency, "cluster job to wait for", Optional{});
   }

@@ -31,6 +31,21 @@ TEST_CASE("explain plans for as many ranks as asked, also for what cannot run ye
     if (value["key"] == "model.num_layers") CHECK(value["origin"] == "preset llama3_8b");
 }
 
+TEST_CASE("explain reads the tokenizer where it can, and says where it cannot", "[cli]") {
+  const auto text = run_nemo({"explain", "gpt_tiny_docs", "--json"});
+  REQUIRE(text.exit_code == 0);
+  CHECK(nlohmann::json::parse(text.out)["plan"]["vocab_size"] == 257);
+  const auto open = run_nemo({"explain", "char_gpt_cpu", "--json"});
+  CHECK(nlohmann::json::parse(open.out)["plan"]["parameters"].is_null());
+  const auto gone = run_nemo({"explain", "gpt2_124m", "tokenizer.type=huggingface", "tokenizer.model=/nowhere"});
+  CHECK(gone.exit_code == 0);
+  CHECK_THAT(gone.err, Catch::StartsWith("note: the tokenizer is left out: /nowhere"));
+  CHECK_THAT(gone.out, Contains("124,439,808"));
+  CHECK(run_nemo({"explain", "gpt_tiny_docs", "model.vocab_size=100"}).err ==
+        "nemo: command line: model.vocab_size: 100 is below the tokenizer's 257 tokens; try: model.vocab_size=257, or "
+        "another tokenizer\n");
+}
+
 TEST_CASE("explain refuses what cannot be, with exit code 2", "[cli]") {
   const auto batch = run_nemo({"explain", "gpt2_124m", "data.global_batch_size=100"});
   CHECK(batch.exit_code == 2);

@@ -28,6 +28,10 @@ TEST_CASE("sections that contradict each other", "[recipes]") {
   CHECK_THROWS_WITH(parse("tokenizer:\n  type: huggingface\n"),
                     "r.yaml: tokenizer.model: this type of tokenizer is a file, and none is given; try: "
                     "tokenizer.model=FOLDER with a tokenizer.json");
+  CHECK_THROWS_WITH(
+      parse("data:\n  split: a,b\n"),
+      "r.yaml:2: data.split: \"a,b\" is not up to three shares, of which one is over 0; try: \"9999,8,2\"");
+  CHECK_THROWS_WITH(parse("data: {blend: ['-1', a]}\n"), "r.yaml:1: data.blend: weight -1 of a is not positive");
   CHECK_THROWS_WITH(parse("optim: {lr: 1e-4, sched: {min_lr: 1e-3}}\n"),
                     "r.yaml:1: optim.sched.min_lr: is above optim.lr (r.yaml:1); try: a tenth of optim.lr");
 }
