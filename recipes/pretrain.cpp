@@ -116,6 +116,9 @@ class Run {
       progress_ = load_run(trainer_, *from);
       notify("resumed from " + from->string() + " at step " + std::to_string(progress_.step));
       phase("load");
+    } else if (!recipe_.checkpoint.pretrained_checkpoint.empty()) {
+      load_weights(trainer_.ctx(), trainer_.store(), recipe_.checkpoint.pretrained_checkpoint);
+      phase("load");
     } else {
       trainer_.initialise();
       phase("initialise");
