@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "recipes/availability.h"
+#include "recipes/consistency.h"
 #include "recipes/metrics_log.h"
 #include "recipes/plan.h"
 #include "recipes/run_checkpoint.h"
@@ -199,6 +201,10 @@ class Run {
 
 std::filesystem::path run_folder(const Recipe& recipe) { return std::filesystem::path(recipe.run.results_dir) / recipe.run.name; }
 
-RunResult pretrain(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events) { return Run(recipe, options, events).go(); }
+RunResult pretrain(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events) {
+  require_available(recipe);
+  require_data(recipe);
+  return Run(recipe, options, events).go();
+}
 
 }  // namespace nemo
