@@ -7,27 +7,13 @@
 #include <cstdlib>
 #include <iostream>
 #include <new>
-#include <numeric>
+#include <optional>
 #include <vector>
+
+#include "core/config/nearest.h"
 
 namespace nemo {
 namespace {
-
-// Levenshtein distance: single-letter insertions, deletions and substitutions.
-size_t edit_distance(const std::string& from, const std::string& to) {
-  std::vector<size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < from.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < to.size(); ++j) {
-      size_t substituted = diagonal + (from[i] != to[j]);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({substituted, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
-}
 
 int exit_code(const std::exception& error) {
   bool usage = dynamic_cast<const UsageError*>(&error) || dynamic_cast<const RecipeError*>(&error);
@@ -61,17 +47,11 @@ UsageError usage_error(const CLI::App& app, const std::string& reason) {
 
 void expect_known_command(const CLI::App& app, const std::string& word) {
   if (word.empty() || word[0] == '-') return;
-  std::string nearest;
-  size_t nearest_distance = 1 + word.size() / 3;  // further away it would be a guess, not a typing slip
-  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    size_t distance = edit_distance(word, command->get_name());
-    if (distance == 0) return;
-    if (distance <= nearest_distance) {
-      nearest = command->get_name();
-      nearest_distance = distance;
-    }
-  }
-  throw UsageError("", word, "is not a nemo command", nearest.empty() ? "nemo --help" : "nemo " + nearest);
+  std::vector<std::string> commands;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) commands.push_back(command->get_name());
+  if (std::find(commands.begin(), commands.end(), word) != commands.end()) return;
+  const std::optional<std::string> nearest = find_nearest(word, commands);
+  throw UsageError("", word, "is not a nemo command", nearest ? "nemo " + *nearest : "nemo --help");
 }
 
 }  // namespace nemo

@@ -7,12 +7,16 @@
 #include "cli/command_error.h"
 #include "cli/cpu_support.h"
 #include "cli/doctor_command.h"
+#include "cli/explain_command.h"
+#include "cli/recipes_command.h"
 #include "cli/version_command.h"
 #include "core/error.h"
 
 namespace {
 
 constexpr const char* kHelpFooter = R"(Examples:
+  nemo recipes ls                 the shipped recipes
+  nemo explain gpt2_124m          every setting, where it came from and what it costs
   nemo doctor                     check this machine: CPU, GPU, libraries, disk, limits
   nemo version --json             what this binary was built from
   nemo COMMAND --help             options and examples of one command
@@ -20,6 +24,8 @@ constexpr const char* kHelpFooter = R"(Examples:
 Exit codes: 0 ok, 2 bad usage or recipe, 1 failure, 130 and 143 when stopped by SIGINT and SIGTERM.)";
 
 void add_commands(CLI::App& app) {
+  nemo::add_recipes_command(app);
+  nemo::add_explain_command(app, nullptr);
   nemo::add_doctor_command(app);
   nemo::add_version_command(app);
 }

@@ -43,7 +43,7 @@ Plan make_plan(const Recipe& recipe, const PlanInputs& inputs) {
       recipe.data.global_batch_size / (recipe.data.micro_batch_size * plan.data_parallel_size);
   plan.samples_per_step = recipe.data.global_batch_size;
   plan.tokens_per_step = plan.samples_per_step * recipe.model.seq_length;
-  plan.total_tokens = plan.tokens_per_step * recipe.trainer.max_steps;
+  plan.total_tokens = static_cast<double>(plan.tokens_per_step) * static_cast<double>(recipe.trainer.max_steps);
 
   plan.vocab_size = find_vocab_size(recipe, inputs);
   if (plan.vocab_size) {

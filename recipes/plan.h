@@ -19,7 +19,7 @@ struct Plan {
   int64_t world_size, data_parallel_size, expert_data_parallel_size;
   int64_t gradient_accumulation_steps;        // micro batches of one replica in a step
   int64_t samples_per_step, tokens_per_step;  // over all ranks
-  int64_t total_tokens;                       // of the whole run
+  double total_tokens;                        // of the whole run
   // Where the vocabulary is known, from the recipe or the tokenizer:
   std::optional<int64_t> vocab_size, padded_vocab_size, num_parameters;
   std::optional<FlopsPerToken> flops_per_token;

@@ -32,8 +32,9 @@ int64_t validation_samples_of(const Recipe& recipe) {
 RunData open_text(const Recipe& recipe, const Tokenizer* tokenizer) {
   if (tokenizer == nullptr)
     throw RecipeError{recipe.places.where("tokenizer.type"), "tokenizer.type", "data.text needs a tokenizer", "tokenizer.type=byte, char or huggingface"};
-  TextSplits splits = split_text(tokenizer->encode(read_text(recipe.data.text), false), recipe.model.seq_length, static_cast<uint64_t>(recipe.run.seed));
-  return {std::move(splits.train), std::move(splits.validation)};
+  SplitDatasets splits = split_text(tokenizer->encode(read_text(recipe.data.text), false), parse_split(recipe.data.split),
+                                    recipe.model.seq_length, static_cast<uint64_t>(recipe.run.seed));
+  return {std::move(splits[0]), std::move(splits[1])};
 }
 
 RunData open_mock(const Recipe& recipe, const Plan& plan) {
@@ -59,11 +60,10 @@ RunData open_indexed(const Recipe& recipe, const Tokenizer* tokenizer) {
 std::unique_ptr<Tokenizer> open_tokenizer(const Recipe& recipe) {
   const TokenizerConfig& config = recipe.tokenizer;
   if (config.type == TokenizerType::none) return nullptr;
-  const std::string type(enum_names(config.type)[static_cast<size_t>(config.type)]);
-  if (config.type != TokenizerType::character || !config.model.empty()) return load_tokenizer(type, config.model);
+  if (config.type != TokenizerType::character || !config.model.empty()) return load_tokenizer(config.type, config.model);
   if (recipe.data.text.empty())
     throw RecipeError{recipe.places.where("tokenizer.type"), "tokenizer.type", "char takes its characters from data.text, which is not set", "data.text=FILE"};
-  return load_tokenizer(type, recipe.data.text);
+  return load_tokenizer(config.type, recipe.data.text);
 }
 
 RunData open_data(const Recipe& recipe, const Plan& plan, const Tokenizer* tokenizer) {

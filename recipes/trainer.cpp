@@ -50,12 +50,24 @@ PendingReport Trainer::step(int64_t step, std::span<const MicroBatch> micro_batc
   kernels::StepState numbers{.step = step, .lr = static_cast<float>(learning_rate(options_.optim, step, options_.max_steps)),
                              .inverse_loss_denominator = 1.0f / static_cast<float>(num_loss_tokens), .clip_norm = static_cast<float>(options_.gradient_clip_val)};
   set_bias_corrections(numbers, options_.optim);
-  state_.begin(ctx_, numbers);
-  store_.begin_step();
-  ctx_.set_training(true);
+  begin_step(numbers);
   for (const MicroBatch& batch : micro_batches) forward_backward(batch);
   optimizer_->step(ctx_);
   return PendingReport({.step = step, .lr = numbers.lr}, num_loss_tokens, state_.snapshot(ctx_));
+}
+
+StepReport Trainer::accumulate_gradients(std::span<const MicroBatch> micro_batches) {
+  const int64_t num_loss_tokens = count_loss_tokens(micro_batches);
+  begin_step({.step = 1, .inverse_loss_denominator = 1.0f / static_cast<float>(num_loss_tokens)});
+  for (const MicroBatch& batch : micro_batches) forward_backward(batch);
+  store_.zero_unwritten(ctx_);
+  return PendingReport({.step = 1}, num_loss_tokens, state_.snapshot(ctx_)).get();
+}
+
+void Trainer::begin_step(const kernels::StepState& numbers) {
+  state_.begin(ctx_, numbers);
+  store_.begin_step();
+  ctx_.set_training(true);
 }
 
 void Trainer::forward_backward(const MicroBatch& batch) {

@@ -60,6 +60,9 @@ class Trainer {
   // Queues one optimizer step over the micro-batches of a global batch; `step` counts from 1. Nothing waits for the device.
   PendingReport step(int64_t step, std::span<const MicroBatch> micro_batches);
 
+  // The first half of a step alone: gradients in the store, loss in the report, weights untouched. Waits for the device.
+  StepReport accumulate_gradients(std::span<const MicroBatch> micro_batches);
+
   // Mean loss of the batches, without gradients and dropout.
   double validate(std::span<const MicroBatch> micro_batches);
 
@@ -71,6 +74,7 @@ class Trainer {
   const TrainerOptions& options() const { return options_; }
 
  private:
+  void begin_step(const kernels::StepState& numbers);
   void forward_backward(const MicroBatch& batch);
 
   TrainerOptions options_;

@@ -56,7 +56,9 @@ std::vector<std::string> RecipeFolders::names() const {
   for (const fs::path& folder : folders_) {
     std::error_code error;  // a folder that does not exist holds no recipes
     for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
-      if (entry.path().extension() == ".yaml") names.insert(entry.path().stem().string());
+      if (const std::string stem = entry.path().stem().string();
+          entry.path().extension() == ".yaml" && !stem.starts_with('_'))
+        names.insert(stem);
   }
   return {names.begin(), names.end()};
 }

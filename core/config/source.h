@@ -16,7 +16,7 @@ class RecipeFolders {
   explicit RecipeFolders(std::vector<std::filesystem::path> folders) : folders_(std::move(folders)) {}
 
   std::optional<std::filesystem::path> find(const std::string& name) const;
-  std::vector<std::string> names() const;  // sorted
+  std::vector<std::string> names() const;  // sorted; those that start with '_' are parts of others, and left out
 
   // A path (ends in .yaml or .yml, or holds a '/') or a name. RecipeError names the nearest where there is none.
   // asked_at: where a recipe asks for it, else empty. Paths are relative to `relative_to`.

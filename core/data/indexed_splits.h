@@ -3,17 +3,14 @@
 #pragma once
 #include <array>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/data/dataset.h"
+#include "core/data/split.h"
 
 namespace nemo {
-
-enum class Split { train = 0, validation = 1, test = 2 };
-inline constexpr int kNumSplits = 3;
 
 struct Blend {
   std::vector<std::filesystem::path> prefixes;
@@ -22,13 +19,6 @@ struct Blend {
 
 // ["p", ...] or ["0.3", "p", "0.7", "q"], as in Megatron's --data-path. Throws DataError for a weight that is not positive.
 Blend parse_blend(const std::vector<std::string>& entries);
-
-// Where a split lies, as fractions of the documents; none for a share of 0.
-struct SplitRange { double begin, end; };
-using SplitRanges = std::array<std::optional<SplitRange>, kNumSplits>;
-
-// "9999,8,2": shares of train, validation and test, in any unit. Throws DataError for anything else.
-SplitRanges parse_split(const std::string& split);
 
 struct IndexedDataRequest {
   Blend blend = {};
@@ -41,6 +31,6 @@ struct IndexedDataRequest {
 };
 
 // Null where num_samples is 0. Throws DataError: files missing or corrupt, a split that gets no document, too few tokens.
-std::array<std::unique_ptr<Dataset>, kNumSplits> build_indexed_splits(const IndexedDataRequest& request);
+SplitDatasets build_indexed_splits(const IndexedDataRequest& request);
 
 }  // namespace nemo

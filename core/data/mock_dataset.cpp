@@ -1,6 +1,6 @@
 #include "core/data/mock_dataset.h"
 
-#include "core/data/random_site.h"
+#include "core/data/uniform_below.h"
 #include "kernels/base/philox.h"
 
 namespace nemo {

@@ -8,7 +8,7 @@ namespace nemo {
 // Sample i depends on (seed, split's site, i) and the sizes alone.
 class MockDataset : public Dataset {
  public:
-  // site tells the splits apart (random_site.h). vocab_size at least 1.
+  // site tells the splits apart (random_site in core/exec_context.h). vocab_size at least 1.
   MockDataset(MockPattern pattern, int64_t vocab_size, int64_t seq_length, uint64_t seed, uint64_t site)
       : pattern_(pattern), vocab_size_(vocab_size), seq_length_(seq_length), seed_(seed), site_(site) {}
 

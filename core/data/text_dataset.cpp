@@ -2,8 +2,9 @@
 
 #include <span>
 
-#include "core/data/random_site.h"
+#include "core/data/uniform_below.h"
 #include "core/error.h"
+#include "core/exec_context.h"
 #include "kernels/base/philox.h"
 
 namespace nemo {
@@ -25,12 +26,17 @@ Sample TextDataset::sample(int64_t index) const {
   return make_sample(std::span(*tokens_).subspan(place, seq_length_ + 1), {});
 }
 
-TextSplits split_text(std::vector<int32_t> tokens, int64_t seq_length, uint64_t seed) {
-  const int64_t size = static_cast<int64_t>(tokens.size()), cut = size * 9 / 10;
-  if (size == 0) throw DataError{"data.text", "", "the text is empty"};
+SplitDatasets split_text(std::vector<int32_t> tokens, const SplitRanges& ranges, int64_t seq_length, uint64_t seed) {
+  const double size = static_cast<double>(tokens.size());
+  if (tokens.empty()) throw DataError{"data.text", "", "the text is empty"};
   const auto shared = std::make_shared<const std::vector<int32_t>>(std::move(tokens));
-  return {std::make_unique<TextDataset>(shared, 0, cut, seq_length, seed, "train split"),
-          std::make_unique<TextDataset>(shared, cut, size, seq_length, seed, "validation split")};
+  SplitDatasets splits;
+  for (int i = 0; i < kNumSplits; ++i) {
+    if (!ranges[i]) continue;
+    splits[i] = std::make_unique<TextDataset>(shared, static_cast<int64_t>(ranges[i]->begin * size),
+                                              static_cast<int64_t>(ranges[i]->end * size), seq_length, seed, kSplitNames[i]);
+  }
+  return splits;
 }
 
 }  // namespace nemo

@@ -1,11 +1,12 @@
-// A text kept in memory as one run of tokens: its first part to train on, its last to validate with, samples at random
-// places. Documents, epochs and blends belong to indexed data (indexed_splits.h).
+// A text kept in memory as one run of tokens, cut into consecutive splits, samples at random places of a split.
+// Documents, epochs and blends belong to indexed data (indexed_splits.h).
 #pragma once
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/data/dataset.h"
+#include "core/data/split.h"
 
 namespace nemo {
 
@@ -26,9 +27,8 @@ class TextDataset : public Dataset {
   uint64_t seed_, site_;
 };
 
-struct TextSplits { std::unique_ptr<Dataset> train, validation; };
-
-// The first 90 % of the tokens to train on, the rest to validate with.
-TextSplits split_text(std::vector<int32_t> tokens, int64_t seq_length, uint64_t seed);
+// Consecutive parts of the tokens in the given shares (a split begins at the whole part of its fraction of them). Null for a
+// split without a share; throws DataError for one that is too short.
+SplitDatasets split_text(std::vector<int32_t> tokens, const SplitRanges& ranges, int64_t seq_length, uint64_t seed);
 
 }  // namespace nemo

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/tokenizer/config.h"
+
 namespace nemo {
 
 // A file a tokenizer can be loaded from again; checkpoints carry these.
@@ -43,8 +45,8 @@ class Tokenizer {
   virtual std::vector<TokenizerFile> files() const { return {}; }
 };
 
-// type: "byte" (model unused), "char" (model: a text file to take the characters from, or what files() gave),
-// "huggingface" (model: tokenizer.json or its folder). Throws DataError: unknown type, missing or malformed file.
-std::unique_ptr<Tokenizer> load_tokenizer(std::string_view type, const std::filesystem::path& model);
+// model: unused for byte; for character what files() gave, its folder, or a text file to take the characters from; for
+// huggingface a tokenizer.json or its folder. Throws DataError: a missing or malformed file, a type not known here.
+std::unique_ptr<Tokenizer> load_tokenizer(TokenizerType type, const std::filesystem::path& model);
 
 }  // namespace nemo

@@ -1,6 +1,7 @@
 #include "core/tokenizer/utf8.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace nemo {
 namespace {
@@ -65,6 +66,20 @@ size_t complete_utf8_prefix(std::string_view text) {
     return cut_short ? start : text.size();
   }
   return text.size();
+}
+
+bool is_valid_utf8(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    uint64_t eight;  // ASCII, most of the time, is passed eight at once
+    if (at + 8 <= text.size() && (std::memcpy(&eight, &text[at], 8), (eight & 0x8080808080808080ull) == 0)) {
+      at += 8;
+      continue;
+    }
+    const CodePoint c = decode_utf8(text, at);
+    if (!c.valid) return false;
+    at += c.num_bytes;
+  }
+  return true;
 }
 
 std::string valid_utf8(std::string_view text) {

@@ -23,6 +23,8 @@ void append_utf8(std::string& text, uint32_t code_point);
 // Length of the prefix that ends before a character whose bytes have not all come yet (at most 3 bytes short).
 size_t complete_utf8_prefix(std::string_view text);
 
+bool is_valid_utf8(std::string_view text);
+
 // `text` with each invalid part replaced by U+FFFD, for writers of JSON and terminals.
 std::string valid_utf8(std::string_view text);
 
