@@ -51,8 +51,7 @@ class Run {
 
   RunResult go() {
     DataLoader loader(data_.train, loader_options(recipe_, plan_, progress_.consumed_samples));
-    const Clock::time_point first = Clock::now();
-    Clock::time_point step_start = first;
+    Clock::time_point step_start = Clock::now();
     std::optional<Queued> queued;
     bool stopped = false;
     while (progress_.step < recipe_.trainer.max_steps && !stopped) {
@@ -60,13 +59,14 @@ class Run {
       ++progress_.step;
       PendingReport report = trainer_.step(progress_.step, batches);
       progress_.consumed_samples = loader.consumed_samples();
-      if (queued) finish(*queued, step_start);
+      if (queued) finish(*queued, step_start);  // the step before, while the device works on this one
       queued.emplace(Queued{std::move(report), progress_.consumed_samples});
       stopped = asked_to_stop();
       const bool last = stopped || progress_.step == recipe_.trainer.max_steps;
       const bool validate_now = due(recipe_.trainer.val_check_interval) || (last && data_.validation != nullptr && recipe_.trainer.val_check_interval > 0);
       const bool save_now = saving() && (due(recipe_.checkpoint.save_interval) || last);
-      if (!validate_now && !save_now && !last) continue;
+      // Where steps do not overlap, each is told of at once.
+      if (options_.device.is_cuda() && !validate_now && !save_now && !last) continue;
       finish(*queued, step_start);
       queued.reset();
       if (validate_now) validate();
