@@ -8,6 +8,7 @@
 #include "cli/cpu_support.h"
 #include "cli/doctor_command.h"
 #include "cli/explain_command.h"
+#include "cli/generate_command.h"
 #include "cli/recipes_command.h"
 #include "cli/version_command.h"
 #include "core/error.h"
@@ -26,6 +27,7 @@ Exit codes: 0 ok, 2 bad usage or recipe, 1 failure, 130 and 143 when stopped by 
 void add_commands(CLI::App& app) {
   nemo::add_recipes_command(app);
   nemo::add_explain_command(app, nullptr);
+  nemo::add_generate_command(app);
   nemo::add_doctor_command(app);
   nemo::add_version_command(app);
 }
