@@ -1,10 +1,9 @@
 #include "recipes/load_model.h"
 
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/checkpoint/checkpoint_folder.h"
+#include "core/checkpoint/file.h"
 #include "core/checkpoint/retention.h"
 #include "core/checkpoint/safetensors_set.h"
 #include "core/error.h"
@@ -34,12 +33,9 @@ LoadedModel allocate(const DecoderConfig& config, Device device, Precision preci
   return loaded;
 }
 
-// What generation_config.json says of eos_token_id: a number, a list or nothing. Empty also where there is no such file.
-std::vector<int32_t> generation_eos_ids(const fs::path& folder) {
-  const fs::path path = folder / "generation_config.json";
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return {};
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
+// What generation_config.json says of eos_token_id: a number, a list or nothing.
+std::vector<int32_t> generation_eos_ids(const fs::path& path) {
+  const std::string text = read_text_file(path.string());
   const nlohmann::json file = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!file.is_object()) throw CheckpointError{path.string(), "", "is not a JSON object"};
   const auto eos = file.find("eos_token_id");
@@ -52,14 +48,25 @@ std::vector<int32_t> generation_eos_ids(const fs::path& folder) {
   return ids;
 }
 
+// Of the files that Hugging Face folders hold, and checkpoints made from them, in transformers' order; else the tokenizer's.
+std::vector<int32_t> find_eos_ids(const fs::path& folder, const Tokenizer* tokenizer) {
+  std::vector<int32_t> ids;
+  if (fs::exists(folder / "generation_config.json")) ids = generation_eos_ids(folder / "generation_config.json");
+  if (ids.empty() && fs::exists(folder / "config.json")) {
+    const std::vector<int64_t> eos = read_hf_config(folder.string()).eos_token_ids;
+    ids.assign(eos.begin(), eos.end());
+  }
+  if (ids.empty() && tokenizer != nullptr && tokenizer->eos()) ids = {*tokenizer->eos()};
+  return ids;
+}
+
 LoadedModel load_hugging_face(const fs::path& folder, Device device, Precision precision) {
   const HfConfig config = read_hf_config(folder.string());
   const SafetensorsSet set(folder.string());
   LoadedModel loaded = allocate(config.decoder, device, precision);
   import_weights(*loaded.ctx, *loaded.store, config.decoder, set);
   if (fs::exists(folder / "tokenizer.json")) loaded.tokenizer = load_tokenizer(TokenizerType::huggingface, folder);
-  loaded.eos_ids = generation_eos_ids(folder);
-  if (loaded.eos_ids.empty()) loaded.eos_ids.assign(config.eos_token_ids.begin(), config.eos_token_ids.end());
+  loaded.eos_ids = find_eos_ids(folder, loaded.tokenizer.get());
   return loaded;
 }
 
@@ -69,8 +76,7 @@ LoadedModel load_checkpoint(const fs::path& folder, Device device, Precision pre
   LoadedModel loaded = allocate(recipe.model, device, precision);
   load_weights(*loaded.ctx, *loaded.store, folder);
   if (recipe.tokenizer.type != TokenizerType::none) loaded.tokenizer = load_tokenizer(recipe.tokenizer.type, folder);
-  loaded.eos_ids = generation_eos_ids(folder);
-  if (loaded.eos_ids.empty() && loaded.tokenizer && loaded.tokenizer->eos()) loaded.eos_ids = {*loaded.tokenizer->eos()};
+  loaded.eos_ids = find_eos_ids(folder, loaded.tokenizer.get());
   return loaded;
 }
 
