@@ -30,8 +30,8 @@ int64_t validation_samples_of(const Recipe& recipe) {
   return trainer.val_check_interval == 0 ? 0 : trainer.limit_val_batches * recipe.data.global_batch_size;
 }
 
-RunData open_text(const Recipe& recipe, const Tokenizer* tokenizer) {
-  SplitDatasets splits = split_text(tokenizer->encode(read_text(recipe.data.text), false), parse_split(recipe.data.split),
+RunData open_text(const Recipe& recipe, const Tokenizer& tokenizer) {
+  SplitDatasets splits = split_text(tokenizer.encode(read_text(recipe.data.text), false), parse_split(recipe.data.split),
                                     recipe.model.seq_length, static_cast<uint64_t>(recipe.run.seed));
   return {std::move(splits[0]), std::move(splits[1])};
 }
