@@ -9,6 +9,7 @@
 #include "cli/data_command.h"
 #include "cli/doctor_command.h"
 #include "cli/explain_command.h"
+#include "cli/generate_command.h"
 #include "cli/pretrain_command.h"
 #include "cli/recipes_command.h"
 #include "cli/version_command.h"
@@ -22,6 +23,7 @@ constexpr const char* kHelpFooter = R"(Examples:
                                   train a small model on any text
   nemo recipes ls                 the shipped recipes
   nemo explain gpt2_124m          every setting, where it came from and what it costs
+  nemo generate FOLDER --prompt "Once upon a time"    continue a text with a trained model
   nemo doctor                     check this machine: CPU, GPU, libraries, disk, limits
   nemo version --json             what this binary was built from
   nemo COMMAND --help             options and examples of one command
@@ -30,6 +32,7 @@ Exit codes: 0 ok, 2 bad usage or recipe, 1 failure, 130 and 143 when stopped by 
 
 void add_commands(CLI::App& app) {
   nemo::add_pretrain_command(app);
+  nemo::add_generate_command(app);
   nemo::add_recipes_command(app);
   nemo::add_explain_command(app, [](const nemo::Recipe& recipe, const nemo::Plan& plan) { return nemo::estimate_memory(recipe, plan, nemo::DeviceType::cuda); });
   nemo::add_data_command(app);

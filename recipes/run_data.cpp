@@ -68,7 +68,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const Recipe& recipe) {
 RunData open_data(const Recipe& recipe, const Plan& plan, const Tokenizer* tokenizer) {
   require_data(recipe);
   if (recipe.data.mock) return open_mock(recipe, plan);
-  return recipe.data.text.empty() ? open_indexed(recipe, tokenizer) : open_text(recipe, tokenizer);
+  return recipe.data.text.empty() ? open_indexed(recipe, tokenizer) : open_text(recipe, *tokenizer);  // the schema refuses text without a tokenizer
 }
 
 }  // namespace nemo
