@@ -74,6 +74,7 @@ void run(const Arguments& arguments) {
   GenerateOptions options = arguments.generation;
   options.eos_ids = loaded.eos_ids;
   const std::vector<int32_t> prompt = prompt_of(arguments, loaded.tokenizer.get());
+  check(loaded.model->config(), {prompt}, options);  // before the prompt is shown
   if (arguments.json)
     print_json(loaded, prompt, options);
   else if (loaded.tokenizer)

@@ -86,30 +86,6 @@ int64_t longest(const Sequences& sequences) {
   return static_cast<int64_t>(length);
 }
 
-void check(const DecoderConfig& config, const Sequences& prompts, const GenerateOptions& options) {
-  check(options.sampling);
-  if (options.max_new_tokens < 1)
-    throw UsageError{"generate", "max_new_tokens", std::to_string(options.max_new_tokens) + " asks for nothing", "1 or more"};
-  if (options.num_beams < 1)
-    throw UsageError{"generate", "num_beams", std::to_string(options.num_beams) + " makes no sense", "1 (no beam search) or more"};
-  if (options.num_beams > 1 && options.sampling.temperature > 0)
-    throw UsageError{"generate", "num_beams", "beam search does not sample", "temperature 0, or num_beams 1"};
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const std::vector<int32_t>& prompt = prompts[i];
-    const std::string subject = "prompt " + std::to_string(i);
-    if (prompt.empty()) throw UsageError{"generate", subject, "holds no token", "a text of one token or more"};
-    if (static_cast<int64_t>(prompt.size()) >= config.max_position_embeddings)
-      throw UsageError{"generate", subject,
-                       "is " + std::to_string(prompt.size()) + " tokens long, which leaves none of the model's max_position_embeddings (" +
-                           std::to_string(config.max_position_embeddings) + ") for an answer",
-                       "a shorter prompt"};
-    for (const int32_t id : prompt)
-      if (id < 0 || id >= config.vocab_size)
-        throw UsageError{"generate", subject, "token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(config.vocab_size),
-                         "the tokenizer that belongs to the model"};
-  }
-}
-
 // New tokens a prompt may get.
 int64_t budget_of(const DecoderConfig& config, const std::vector<int32_t>& prompt, const GenerateOptions& options) {
   return std::min(options.max_new_tokens, config.max_position_embeddings - static_cast<int64_t>(prompt.size()));
@@ -192,6 +168,30 @@ Sequences search(ExecContext& ctx, const DecoderModel& model, const Sequences& p
 }
 
 }  // namespace
+
+void check(const DecoderConfig& config, const Sequences& prompts, const GenerateOptions& options) {
+  check(options.sampling);
+  if (options.max_new_tokens < 1)
+    throw UsageError{"generate", "max_new_tokens", std::to_string(options.max_new_tokens) + " asks for nothing", "1 or more"};
+  if (options.num_beams < 1)
+    throw UsageError{"generate", "num_beams", std::to_string(options.num_beams) + " makes no sense", "1 (no beam search) or more"};
+  if (options.num_beams > 1 && options.sampling.temperature > 0)
+    throw UsageError{"generate", "num_beams", "beam search does not sample", "temperature 0, or num_beams 1"};
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const std::vector<int32_t>& prompt = prompts[i];
+    const std::string subject = "prompt " + std::to_string(i);
+    if (prompt.empty()) throw UsageError{"generate", subject, "holds no token", "a text of one token or more"};
+    if (static_cast<int64_t>(prompt.size()) >= config.max_position_embeddings)
+      throw UsageError{"generate", subject,
+                       "is " + std::to_string(prompt.size()) + " tokens long, which leaves none of the model's max_position_embeddings (" +
+                           std::to_string(config.max_position_embeddings) + ") for an answer",
+                       "a shorter prompt"};
+    for (const int32_t id : prompt)
+      if (id < 0 || id >= config.vocab_size)
+        throw UsageError{"generate", subject, "token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(config.vocab_size),
+                         "the tokenizer that belongs to the model"};
+  }
+}
 
 Sequences generate(ExecContext& ctx, const DecoderModel& model, const Sequences& prompts, const GenerateOptions& options,
                    const OnToken& on_token) {

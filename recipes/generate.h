@@ -24,6 +24,9 @@ struct GenerateOptions {
 // A new token of prompt `sequence`. Beam search tells the best hypothesis, once it is known.
 using OnToken = std::function<void(int64_t sequence, int32_t id)>;
 
+// UsageError for options or prompts that cannot work with such a model. generate() asks this first.
+void check(const DecoderConfig& config, const std::vector<std::vector<int32_t>>& prompts, const GenerateOptions& options);
+
 // The prompts, each with its new ids, not padded. A sequence ends with an eos id, after max_new_tokens, or at the model's
 // max_position_embeddings. Prompts may differ in length and do not influence one another. Waits for the device after each
 // token. UsageError for options or prompts that cannot work; CheckpointError where the logits are not finite.
