@@ -10,8 +10,10 @@
 
 #include "cli/recipe_arguments.h"
 #include "core/config/print.h"
+#include "core/error.h"
 #include "recipes/availability.h"
 #include "recipes/plan.h"
+#include "recipes/run_data.h"
 
 namespace nemo {
 namespace {
@@ -35,6 +37,14 @@ std::string fixed(double number, int decimals) {
   std::ostringstream out;
   out << std::fixed << std::setprecision(decimals) << number;
   return out.str();
+}
+
+// 5.1e10 -> "51.00 G"
+std::string scaled(double number) {
+  constexpr const char* kUnits[] = {"", " k", " M", " G", " T", " P", " E", " Z"};
+  size_t unit = 0;
+  for (; number >= 1000 && unit + 1 < std::size(kUnits); ++unit) number /= 1000;
+  return fixed(number, 2) + kUnits[unit];
 }
 
 void print_values(Recipe& recipe) {
@@ -61,21 +71,20 @@ std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan) {
   std::vector<std::pair<std::string, std::string>> lines = {
       {"ranks", group_digits(plan.world_size)},
       {"data-parallel size", group_digits(plan.data_parallel_size)},
-      {"gradient accumulation", group_digits(plan.gradient_accumulation_steps) + " micro batches"},
+      {"micro batches in a step", group_digits(plan.gradient_accumulation_steps)},
       {"samples per step", group_digits(plan.samples_per_step)},
       {"tokens per step", group_digits(plan.tokens_per_step)},
-      {"tokens of the run", fixed(plan.total_tokens / 1e9, 3) + " billion"},
-      {"vocabulary, padded", plan.padded_vocab_size
-                                 ? group_digits(*plan.vocab_size) + ", " + group_digits(*plan.padded_vocab_size)
-                                 : unknown},
+      {"tokens of the run", group_digits(static_cast<int64_t>(std::min(plan.total_tokens, 9e18)))},
+      {"vocabulary", plan.vocab_size
+                         ? group_digits(*plan.vocab_size) + ", padded to " + group_digits(*plan.padded_vocab_size)
+                         : unknown},
       {"parameters", plan.num_parameters ? group_digits(*plan.num_parameters) : unknown}};
   if (plan.flops_per_token) {
-    lines.push_back({"GFLOP per token", fixed(plan.flops_per_token->causal / 1e9, 2) + " causal, " +
-                                            fixed(plan.flops_per_token->full / 1e9, 2) +
-                                            " counting masked attention too"});
+    const FlopsPerToken& flops = *plan.flops_per_token;
+    const double step = flops.causal * static_cast<double>(plan.tokens_per_step);
     lines.push_back(
-        {"PFLOP per step",
-         fixed(plan.flops_per_token->causal * static_cast<double>(plan.tokens_per_step) / 1e15, 3) + " causal"});
+        {"FLOP per token", scaled(flops.causal) + " causal, " + scaled(flops.full) + " counting masked attention too"});
+    lines.push_back({"FLOP per step", scaled(step) + " causal"});
   }
   return lines;
 }
@@ -146,6 +155,21 @@ Json as_json(Explanation& all) {
   return json;
 }
 
+// Tokens of the recipe's tokenizer; none where it has none yet, as a char recipe before its text is given. A tokenizer
+// that lies on another machine does not keep the rest from being explained.
+std::optional<int64_t> read_tokenizer_size(const Recipe& recipe) {
+  const bool lacks_text =
+      recipe.tokenizer.type == TokenizerType::character && recipe.tokenizer.model.empty() && recipe.data.text.empty();
+  if (lacks_text) return std::nullopt;
+  try {
+    const auto tokenizer = open_tokenizer(recipe);
+    return tokenizer ? std::optional(tokenizer->vocab_size()) : std::nullopt;
+  } catch (const DataError& error) {
+    std::cerr << "note: the tokenizer is left out: " << error.what() << '\n';
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 void add_explain_command(CLI::App& app, MemoryEstimator estimate_memory) {
@@ -167,8 +191,10 @@ void add_explain_command(CLI::App& app, MemoryEstimator estimate_memory) {
   command->callback([options, estimate_memory] {
     Explanation all{.recipe = options->arguments.load(), .plan = {}, .memory = std::nullopt};
     const int64_t world_size = options->world_size > 0 ? options->world_size : natural_world_size(all.recipe);
-    all.plan = make_plan(all.recipe, {.world_size = world_size, .tokenizer_vocab_size = std::nullopt});
-    if (estimate_memory && all.plan.vocab_size) all.memory = estimate_memory(all.recipe, all.plan);
+    all.plan =
+        make_plan(all.recipe, {.world_size = world_size, .tokenizer_vocab_size = read_tokenizer_size(all.recipe)});
+    const bool can_walk = all.plan.vocab_size && list_unavailable_settings(all.recipe).empty();
+    if (estimate_memory && can_walk) all.memory = estimate_memory(all.recipe, all.plan);
     if (options->json)
       std::cout << as_json(all).dump(2) << '\n';
     else

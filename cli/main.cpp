@@ -5,18 +5,26 @@
 
 #include "cli/build_info.h"
 #include "cli/command_error.h"
+#include "cli/convert_command.h"
 #include "cli/cpu_support.h"
+#include "cli/data_command.h"
 #include "cli/doctor_command.h"
 #include "cli/explain_command.h"
+#include "cli/generate_command.h"
+#include "cli/pretrain_command.h"
 #include "cli/recipes_command.h"
 #include "cli/version_command.h"
 #include "core/error.h"
+#include "recipes/dry_run.h"
 
 namespace {
 
 constexpr const char* kHelpFooter = R"(Examples:
+  nemo pretrain char_gpt_cpu data.text=book.txt
+                                  train a small model on any text
   nemo recipes ls                 the shipped recipes
   nemo explain gpt2_124m          every setting, where it came from and what it costs
+  nemo generate FOLDER --prompt "Once upon a time"    continue a text with a trained model
   nemo doctor                     check this machine: CPU, GPU, libraries, disk, limits
   nemo version --json             what this binary was built from
   nemo COMMAND --help             options and examples of one command
@@ -24,8 +32,12 @@ constexpr const char* kHelpFooter = R"(Examples:
 Exit codes: 0 ok, 2 bad usage or recipe, 1 failure, 130 and 143 when stopped by SIGINT and SIGTERM.)";
 
 void add_commands(CLI::App& app) {
+  nemo::add_pretrain_command(app);
+  nemo::add_generate_command(app);
   nemo::add_recipes_command(app);
-  nemo::add_explain_command(app, nullptr);
+  nemo::add_explain_command(app, [](const nemo::Recipe& recipe, const nemo::Plan& plan) { return nemo::estimate_memory(recipe, plan, nemo::DeviceType::cuda); });
+  nemo::add_data_command(app);
+  nemo::add_convert_command(app);
   nemo::add_doctor_command(app);
   nemo::add_version_command(app);
 }

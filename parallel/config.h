@@ -29,22 +29,24 @@ struct ParallelismConfig {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("tensor_model_parallel_size", tensor_model_parallel_size, "ranks that share each matrix", Positive{});
+    visit("tensor_model_parallel_size", tensor_model_parallel_size, "ranks that share each matrix", Positive{},
+          AtMost{1e6});
     visit("sequence_parallel", sequence_parallel,
           "cut the regions between matrices along the sequence over the tensor ranks");
-    visit("pipeline_model_parallel_size", pipeline_model_parallel_size, "stages of consecutive layers", Positive{});
+    visit("pipeline_model_parallel_size", pipeline_model_parallel_size, "stages of consecutive layers", Positive{},
+          AtMost{1e6});
     visit("virtual_pipeline_model_parallel_size", virtual_pipeline_model_parallel_size,
-          "chunks of layers on each stage (interleaving)", Positive{});
-    visit("context_parallel_size", context_parallel_size, "ranks that share each sequence", Positive{});
+          "chunks of layers on each stage (interleaving)", Positive{}, AtMost{1e6});
+    visit("context_parallel_size", context_parallel_size, "ranks that share each sequence", Positive{}, AtMost{1e6});
     visit("cp_comm_type", cp_comm_type, "how they exchange keys and values");
     visit("expert_model_parallel_size", expert_model_parallel_size, "ranks that share the experts of a layer",
-          Positive{});
+          Positive{}, AtMost{1e6});
     visit("expert_tensor_parallel_size", expert_tensor_parallel_size, "ranks that share each expert's matrices",
-          Positive{});
+          Positive{}, AtMost{1e6});
     visit("data_parallel_sharding_strategy", data_parallel_sharding_strategy,
           "what data-parallel ranks share out: nothing, optimizer state, also gradients, also parameters");
     visit("num_distributed_optimizer_instances", num_distributed_optimizer_instances,
-          "copies of the sharded state over the data-parallel ranks", Positive{});
+          "copies of the sharded state over the data-parallel ranks", Positive{}, AtMost{1e6});
   }
 };
 

@@ -32,8 +32,8 @@ struct ClusterConfig {
     visit("type", type, "this machine, or a Slurm cluster");
     visit("account", account, "Slurm account", Optional{});
     visit("partition", partition, "Slurm partition", Optional{});
-    visit("num_nodes", num_nodes, "machines", Positive{});
-    visit("gpus_per_node", gpus_per_node, "GPUs of each", Positive{});
+    visit("num_nodes", num_nodes, "machines", Positive{}, AtMost{1e6});
+    visit("gpus_per_node", gpus_per_node, "GPUs of each", Positive{}, AtMost{1e3});
     visit("container_image", container_image, "image to run in", Optional{});
     visit("container_mounts", container_mounts, "host:container folders", Optional{});
     visit("env_vars", env_vars, "environment of every rank", Optional{});

@@ -1,5 +1,7 @@
 #include "recipes/consistency.h"
 
+#include "core/data/indexed_splits.h"
+#include "core/data/split.h"
 #include "core/error.h"
 #include "recipes/schema.h"
 
@@ -11,8 +13,20 @@ namespace {
   throw RecipeError{recipe.places.where(key), key, reason, suggestion};
 }
 
+// What the data room refuses, said with the recipe's place before any data is opened.
+template <class Parse>
+void check_parses(const Recipe& recipe, const std::string& key, Parse&& parse) {
+  try {
+    parse();
+  } catch (const DataError& error) {
+    throw RecipeError{recipe.places.where(key), "", error.what()};
+  }
+}
+
 void check_data(const Recipe& recipe) {
   const DataConfig& data = recipe.data;
+  check_parses(recipe, "data.split", [&] { parse_split(data.split); });
+  check_parses(recipe, "data.blend", [&] { parse_blend(data.blend); });
   if (data.mock && !data.text.empty())
     fail(recipe, "data.mock", "contradicts data.text (" + recipe.places.where("data.text") + ")", "give one of them");
   if (data.mock && !data.blend.empty())
@@ -39,7 +53,8 @@ void check_sections(const Recipe& recipe) {
   check_data(recipe);
   check_tokenizer(recipe);
   if (recipe.optim.sched.min_lr > recipe.optim.lr)
-    fail(recipe, "optim.sched.min_lr", "is above optim.lr", "use optim.lr / 10");
+    fail(recipe, "optim.sched.min_lr", "is above optim.lr (" + recipe.places.where("optim.lr") + ")",
+         "a tenth of optim.lr");
 }
 
 void note_settings_without_effect(Recipe& recipe) {
@@ -68,7 +83,8 @@ void note_settings_without_effect(Recipe& recipe) {
   note(flat, "optim.sched.min_lr", "a Constant schedule does not decay");
   note(flat, "optim.sched.decay_steps", "a Constant schedule does not decay");
   if (sched.warmup_steps >= recipe.trainer.max_steps)
-    recipe.notices.push_back("optim.sched.warmup_steps: the whole run (" + std::to_string(recipe.trainer.max_steps) +
+    recipe.notices.push_back(recipe.places.where("optim.sched.warmup_steps") +
+                             ": optim.sched.warmup_steps: the whole run (" + std::to_string(recipe.trainer.max_steps) +
                              " steps) is warm-up, which takes " + std::to_string(sched.warmup_steps));
 }
 

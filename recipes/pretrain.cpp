@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "recipes/availability.h"
+#include "recipes/consistency.h"
 #include "recipes/metrics_log.h"
 #include "recipes/plan.h"
 #include "recipes/run_checkpoint.h"
@@ -49,8 +51,7 @@ class Run {
 
   RunResult go() {
     DataLoader loader(data_.train, loader_options(recipe_, plan_, progress_.consumed_samples));
-    const Clock::time_point first = Clock::now();
-    Clock::time_point step_start = first;
+    Clock::time_point step_start = Clock::now();
     std::optional<Queued> queued;
     bool stopped = false;
     while (progress_.step < recipe_.trainer.max_steps && !stopped) {
@@ -58,13 +59,14 @@ class Run {
       ++progress_.step;
       PendingReport report = trainer_.step(progress_.step, batches);
       progress_.consumed_samples = loader.consumed_samples();
-      if (queued) finish(*queued, step_start);
+      if (queued) finish(*queued, step_start);  // the step before, while the device works on this one
       queued.emplace(Queued{std::move(report), progress_.consumed_samples});
       stopped = asked_to_stop();
       const bool last = stopped || progress_.step == recipe_.trainer.max_steps;
       const bool validate_now = due(recipe_.trainer.val_check_interval) || (last && data_.validation != nullptr && recipe_.trainer.val_check_interval > 0);
       const bool save_now = saving() && (due(recipe_.checkpoint.save_interval) || last);
-      if (!validate_now && !save_now && !last) continue;
+      // Where steps do not overlap, each is told of at once.
+      if (options_.device.is_cuda() && !validate_now && !save_now && !last) continue;
       finish(*queued, step_start);
       queued.reset();
       if (validate_now) validate();
@@ -113,6 +115,9 @@ class Run {
     if (from) {
       progress_ = load_run(trainer_, *from);
       notify("resumed from " + from->string() + " at step " + std::to_string(progress_.step));
+      phase("load");
+    } else if (!recipe_.checkpoint.pretrained_checkpoint.empty()) {
+      load_weights(trainer_.ctx(), trainer_.store(), recipe_.checkpoint.pretrained_checkpoint);
       phase("load");
     } else {
       trainer_.initialise();
@@ -196,6 +201,10 @@ class Run {
 
 std::filesystem::path run_folder(const Recipe& recipe) { return std::filesystem::path(recipe.run.results_dir) / recipe.run.name; }
 
-RunResult pretrain(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events) { return Run(recipe, options, events).go(); }
+RunResult pretrain(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events) {
+  require_available(recipe);
+  require_data(recipe);
+  return Run(recipe, options, events).go();
+}
 
 }  // namespace nemo

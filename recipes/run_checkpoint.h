@@ -1,12 +1,13 @@
 // A training run's checkpoints: what of a trainer is saved, where, and how it comes back to the same bits.
-// Not here: the file format (core/checkpoint), Hugging Face folders (recipes/hf_model.h).
+// Not here: the folder format (core/checkpoint), Hugging Face folders (recipes/convert.h).
 #pragma once
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "core/checkpoint/checkpoint_writer.h"
 #include "core/tokenizer/tokenizer.h"
 #include "recipes/schema.h"
 #include "recipes/trainer.h"
@@ -16,33 +17,36 @@ namespace nemo {
 // How far a run has come; saved beside the tensors.
 struct RunProgress {
   int64_t step = 0, consumed_samples = 0, skipped_steps = 0;
-  std::optional<double> best_validation_loss, last_validation_loss;
+  std::optional<double> best_validation_loss = {}, last_validation_loss = {};
 };
+
+std::filesystem::path checkpoints_folder(const Recipe& recipe);
 
 class RunCheckpoints {
  public:
-  RunCheckpoints(const Recipe& recipe, const Tokenizer* tokenizer);
-  ~RunCheckpoints();
+  // tokenizer may be null; both must outlive this.
+  RunCheckpoints(const Recipe& recipe, const Tokenizer* tokenizer) : recipe_(recipe), tokenizer_(tokenizer) {}
 
-  // Takes a copy of the trainer's state and writes it in the background (checkpoint.async_save) or at once. Errors of an
-  // earlier background save are thrown here or by finish().
+  // Takes a copy of the trainer's state and writes it, in the background with checkpoint.async_save. An error of an earlier
+  // background save is thrown here or by finish().
   void save(Trainer& trainer, const RunProgress& progress);
-  void finish();
-  std::filesystem::path last_saved() const { return last_saved_; }
+  void finish() { writer_.wait(); }
+  const std::filesystem::path& last_saved() const { return last_saved_; }
 
-  // The newest good checkpoint of the run's folder; bad ones are named in `notices`.
+  // The newest good checkpoint of the run's folder; newer bad ones are named in `notices`.
   std::optional<std::filesystem::path> newest(std::vector<std::string>& notices) const;
 
  private:
-  struct Writer;
   const Recipe& recipe_;
   const Tokenizer* tokenizer_;
-  std::filesystem::path folder_;
-  std::unique_ptr<Writer> writer_;
+  CheckpointWriter writer_;
   std::filesystem::path last_saved_;
 };
 
 // Weights, masters, moments and progress of a checkpoint into the trainer. CheckpointError names what does not fit.
 RunProgress load_run(Trainer& trainer, const std::filesystem::path& checkpoint);
+
+// Weights alone, converted to the store's dtypes: a new run from a pretrained model, or generation.
+void load_weights(ExecContext& ctx, ParameterStore& store, const std::filesystem::path& checkpoint);
 
 }  // namespace nemo

@@ -25,7 +25,7 @@ struct RunConfig {
   void fields(Visit&& visit) {
     visit("name", name, "the run's folder in results_dir; null: the recipe's name", Optional{});
     visit("results_dir", results_dir, "where runs are kept");
-    visit("seed", seed, "of initial weights, data order and dropout", AtLeast{0});
+    visit("seed", seed, "of initial weights, data order and dropout", Between{0, 4294967295.0});
     visit("time_limit", time_limit, "wall time asked of the cluster", Optional{});
     visit("dependency", dependency, "cluster job to wait for", Optional{});
   }
@@ -43,7 +43,7 @@ struct TrainerConfig {
 
   template <class Visit>
   void fields(Visit&& visit) {
-    visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, Alias{"train_iters"});
+    visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, AtMost{1e12}, Alias{"train_iters"});
     visit("max_time", max_time, "save and stop after this time: [DD:]HH:MM:SS or seconds", Optional{});
     visit("precision", precision,
           "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: all states bf16; fp32; fp8-mixed: fp8 matrix "

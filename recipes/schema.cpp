@@ -27,13 +27,22 @@ const ConfigNode* find_scalar(const ConfigNode& tree, std::string_view section, 
                     near ? *near : "nemo recipes ls --presets lists them"};
 }
 
+// The preset or family sets every field of the section that is not written: so says each field's origin.
+void note_model_start(Recipe& recipe, const std::string& start) {
+  const std::vector<Field> fields = list_fields(recipe.model);
+  for (const LeafField& leaf : list_leaves(fields))
+    recipe.places.set("model." + leaf.path, {.kind = Origin::Kind::preset, .file = start, .line = 0});
+}
+
 // Starts recipe.model from its preset or family, so that only what differs has to be written.
 void start_model(Recipe& recipe, const ConfigNode& tree) {
   const ConfigNode* preset = find_scalar(tree, "model", "preset");
   const ConfigNode* family = find_scalar(tree, "model", "family");
   if (preset == nullptr) {
-    if (const auto defaults = family ? family_defaults(family->text) : std::nullopt) recipe.model = *defaults;
-    return;  // an unknown family is reported when the field is bound
+    const auto defaults = family != nullptr ? family_defaults(family->text) : std::nullopt;
+    if (!defaults) return;  // an unknown family is reported when the field is bound
+    recipe.model = *defaults;
+    return note_model_start(recipe, "family " + family->text);
   }
   const auto config = find_preset(preset->text);
   if (!config) fail_unknown_preset(*preset);
@@ -43,10 +52,7 @@ void start_model(Recipe& recipe, const ConfigNode& tree) {
         family->describe() + " contradicts preset " + preset->text + ", which is of family " + config->family,
         "remove one of the two"};
   recipe.model = *config;
-  const Origin origin{.kind = Origin::Kind::preset, .file = preset->text, .line = 0};
-  DecoderConfig plain = *family_defaults(config->family), sized = *config;
-  for (const FieldDifference& difference : diff_fields(list_fields(plain), list_fields(sized)))
-    recipe.places.set("model." + difference.path, origin);
+  note_model_start(recipe, "preset " + preset->text);
 }
 
 // Values that follow from others: each is worked out once, here or in the section that owns it.

@@ -29,13 +29,6 @@ constexpr DtypeName kDtypeNames[] = {{DType::fp64, "F64"},  {DType::fp32, "F32"}
                                      {DType::int16, "I16"}, {DType::uint16, "U16"},  {DType::int8, "I8"},
                                      {DType::uint8, "U8"},  {DType::boolean, "BOOL"}};
 
-std::optional<DType> dtype_named(std::string_view text) {
-  for (const DtypeName& entry : kDtypeNames) {
-    if (entry.name == text) return entry.dtype;
-  }
-  return std::nullopt;
-}
-
 // Bytes of a tensor, or nothing where that exceeds 63 bits. Dimensions are not negative.
 std::optional<uint64_t> tensor_bytes(const std::vector<int64_t>& shape, DType dtype) {
   if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
@@ -114,6 +107,13 @@ SafetensorsEntry entry_of(const std::string& path, const std::string& name, cons
 }
 
 }  // namespace
+
+std::optional<DType> dtype_named(std::string_view text) {
+  for (const DtypeName& entry : kDtypeNames) {
+    if (entry.name == text) return entry.dtype;
+  }
+  return std::nullopt;
+}
 
 std::string_view safetensors_dtype(DType dtype) {
   for (const DtypeName& entry : kDtypeNames) {

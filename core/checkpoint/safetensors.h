@@ -5,6 +5,7 @@
 // data.
 #pragma once
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -25,6 +26,7 @@ struct SafetensorsEntry {
 using SafetensorsMetadata = std::map<std::string, std::string>;
 
 std::string_view safetensors_dtype(DType dtype);  // "F32", "BF16", ...
+std::optional<DType> dtype_named(std::string_view safetensors_dtype);
 
 // Opening checks everything the header says: each tensor inside the file, no two overlapping, no byte left over.
 class SafetensorsFile {

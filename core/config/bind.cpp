@@ -31,9 +31,10 @@ const Field* find_alias(std::span<const Field> fields, std::string_view key) {
 
 void list_paths(std::span<const Field> fields, const std::string& prefix, std::vector<std::string>& paths) {
   for (const Field& field : fields) {
-    paths.push_back(join_path(prefix, field.key));
+    const std::string path = join_path(prefix, field.key);
+    paths.push_back(path);
     for (const std::string_view alias : field.aliases) paths.push_back(join_path(prefix, alias));
-    list_paths(field.fields, paths[paths.size() - 1 - field.aliases.size()], paths);
+    list_paths(field.fields, path, paths);
   }
 }
 
@@ -80,7 +81,8 @@ class KeyChecker {
     const std::string place = entry.value.origin.place(), path = join_path(prefix, entry.key);
     const Field* field = find_alias(fields, entry.key);
     if (field == nullptr) {
-      const std::string reason = prefix.empty() ? "unknown section" : "unknown key";
+      const bool section_word = prefix.empty() && entry.value.kind == ConfigNode::Kind::section;
+      const std::string reason = section_word ? "unknown section" : "unknown key";
       throw RecipeError{place, path, reason, suggest_key(entry.key, fields, root_)};
     }
     const std::string name = join_path(prefix, field->key);

@@ -1,5 +1,7 @@
 #include "core/config/places.h"
 
+#include <filesystem>
+
 namespace nemo {
 
 std::string Origin::place() const {
@@ -8,7 +10,7 @@ std::string Origin::place() const {
     case Kind::derived:
       return "";
     case Kind::preset:
-      return "preset " + file;
+      return file;
     case Kind::command_line:
       return "command line";
     case Kind::base:
@@ -19,15 +21,16 @@ std::string Origin::place() const {
 }
 
 std::string Origin::describe() const {
+  const std::string short_place = std::filesystem::path(file).filename().string() + ":" + std::to_string(line);
   switch (kind) {
     case Kind::default_value:
       return "default";
     case Kind::derived:
       return "derived";
     case Kind::base:
-      return "base " + place();
+      return "base " + short_place;
     case Kind::recipe:
-      return "recipe " + place();
+      return "recipe " + short_place;
     case Kind::preset:
     case Kind::command_line:
       break;

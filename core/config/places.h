@@ -6,14 +6,15 @@
 
 namespace nemo {
 
-// Where a value comes from. file is the recipe's path, or the preset's name; line counts from 1, 0 where there is none.
+// Where a value comes from. file is the recipe's path, or says which preset ("preset gpt2_124m", "family llama"); line
+// counts from 1, 0 where there is none.
 struct Origin {
   enum class Kind { default_value, derived, preset, base, recipe, command_line };
   Kind kind = Kind::default_value;
   std::string file;
   int line = 0;
 
-  std::string place() const;     // "file:line" or "command line" for errors; empty for a default
+  std::string place() const;     // "path/file:line" or "command line" for errors; empty for a default
   std::string describe() const;  // "default", "preset gpt2_124m", "base gpt.yaml:3", "recipe my.yaml:4", "command line"
 };
 

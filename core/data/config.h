@@ -43,8 +43,9 @@ struct DataConfig {
     visit("split", split, "train, validation and test shares of the documents");
     visit("path_to_cache", path_to_cache, "folder of the sample order's index files; null: beside the data", Optional{},
           Alias{"index_mapping_dir"});
-    visit("micro_batch_size", micro_batch_size, "samples of one forward pass on one model replica", Positive{});
-    visit("global_batch_size", global_batch_size, "samples of one optimizer step", Positive{});
+    visit("micro_batch_size", micro_batch_size, "samples of one forward pass on one model replica", Positive{},
+          AtMost{1e7});
+    visit("global_batch_size", global_batch_size, "samples of one optimizer step", Positive{}, AtMost{1e7});
     visit("rampup_batch_size", rampup_batch_size, "[start, increment, samples]: batch growth at the start", Positive{},
           Optional{});
     visit("packed_sequence", packed_sequence, "several samples in one sequence, kept apart in attention");

@@ -174,7 +174,14 @@ IndexedDatasetWriter::IndexedDatasetWriter(const std::filesystem::path& prefix, 
   if (prefix.has_parent_path()) std::filesystem::create_directories(prefix.parent_path(), failed);
   std::filesystem::remove(with_suffix(prefix, ".idx"), failed);  // an index of earlier data must not outlive its .bin
   bin_.open(with_suffix(prefix, ".bin"), std::ios::binary | std::ios::trunc);
-  if (!bin_) throw DataError{with_suffix(prefix, ".bin").string(), "", "cannot be written", "another --output"};
+  if (!bin_) throw DataError{with_suffix(prefix, ".bin").string(), "", "cannot be written", "a folder that can be written to"};
+}
+
+IndexedDatasetWriter::~IndexedDatasetWriter() {
+  if (finished_) return;
+  bin_.close();
+  std::error_code ignored;
+  for (const char* suffix : {".bin", ".idx.partial"}) std::filesystem::remove(with_suffix(prefix_, suffix), ignored);
 }
 
 void IndexedDatasetWriter::add_document(std::span<const int32_t> tokens) {
@@ -228,6 +235,7 @@ void IndexedDatasetWriter::finish() {
   std::error_code failed;
   if (index) std::filesystem::rename(partial, with_suffix(prefix_, ".idx"), failed);
   if (!index || failed) throw DataError{with_suffix(prefix_, ".idx").string(), "", "writing failed: is the disk full?"};
+  finished_ = true;
 }
 
 void check_vocabulary(const IndexedDataset& data, int64_t vocab_size) {

@@ -49,11 +49,13 @@ class IndexedDataset {
   std::vector<int64_t> offsets_;   // bytes into .bin
 };
 
-// Writes PREFIX.bin as it goes and PREFIX.idx at finish(). Not finished: no .idx, so nothing that a reader takes for whole.
+// Writes PREFIX.bin as it goes and PREFIX.idx at finish(). Not finished: both go away again.
 class IndexedDatasetWriter {
  public:
   // Makes the folder. The vocabulary decides the token type. Throws DataError when the files cannot be written.
   IndexedDatasetWriter(const std::filesystem::path& prefix, int64_t vocab_size);
+  IndexedDatasetWriter(const IndexedDatasetWriter&) = delete;
+  ~IndexedDatasetWriter();
 
   void add_document(std::span<const int32_t> tokens);  // throws DataError for an id that the type cannot hold
   void finish();                                       // throws DataError when the disk is full
@@ -68,6 +70,7 @@ class IndexedDatasetWriter {
   std::vector<int32_t> lengths_;
   std::vector<char> buffer_;
   int64_t num_tokens_ = 0;
+  bool finished_ = false;
 };
 
 // Throws DataError when the data holds ids that a model of this vocabulary does not have.

@@ -19,6 +19,7 @@ struct TokenLayout {
   Tensor positions;        // [T] int32, within the sequence
   Tensor token_ids;        // [T] int64, global index of the token in this step: keys dropout; undefined in inference
   Tensor query_begin, query_end, key_begin, key_end;  // [num_segments] int32, into this batch's tokens or the cache
+  Tensor output_rows;      // [R] int32, the tokens whose logits are wanted in inference; undefined: all of them
   KvCache* cache = nullptr;  // keys and values of earlier tokens; null in training
 };
 

@@ -54,4 +54,18 @@ Tensor embedding(ExecContext& ctx, const Tensor& ids, const ParameterSpan& table
   return y;
 }
 
+Tensor gather_rows(ExecContext& ctx, const Tensor& x, const Tensor& rows) {
+  if (x.rank() != 2 || !x.is_contiguous()) throw ShapeError{"gather_rows", "x", "is " + to_string(x.shape()) + ", expected a contiguous matrix"};
+  expect_dtype("gather_rows", "rows", rows, DType::int32);
+  const Tensor y = ctx.empty({rows.dim(0), x.dim(1)}, x.dtype());
+  look_up(ctx, y, false, rows, x);
+  ctx.record({.op = "gather_rows", .inputs = {x}, .saved = {rows}, .outputs = {y},
+              .grad_input = [shape = x.shape()](Backward& back) -> std::vector<Tensor> {
+                const Tensor dx = back.ctx().empty(shape, back.grad_output(0).dtype());
+                scatter(back.ctx(), {.tensor = dx, .accumulate = false}, back.grad_output(0), back.saved(0));
+                return {dx};
+              }});
+  return y;
+}
+
 }  // namespace nemo

@@ -25,7 +25,7 @@ struct TokenizerConfig {
     visit("model", model, "file or folder of the tokenizer; char: null makes the vocabulary from data.text",
           Optional{});
     visit("make_vocab_size_divisible_by", make_vocab_size_divisible_by,
-          "the embedding is padded to a multiple of this times tensor_model_parallel_size", Positive{});
+          "the embedding is padded to a multiple of this times tensor_model_parallel_size", Positive{}, AtMost{1e6});
   }
 };
 

@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_backward_keys_ker
   const int tile = static_cast<int>(blockIdx.x % args.num_tiles), group = blockIdx.y;
   const SegmentPlace place = segment_place(args.segments, segment);
   const int first = tile * kTile, head_size = static_cast<int>(shape.head_size);
-  if (place.query_length == 0 || first >= place.key_length) return;
+  if (first >= place.key_length) return;
   const int last = min(first + kTile, place.key_length);
 
   extern __shared__ float4 shared[];

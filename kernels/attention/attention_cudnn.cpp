@@ -42,11 +42,11 @@ struct GraphKey {
   std::array<int64_t, 4> grad_strides;  // dout dq dk dv; zeros for a forward
   int64_t window;
   uint32_t scale_bits;
-  bool causal, backward, flag;          // flag: forward: keep lse; backward: deterministic
+  bool causal, backward, deterministic;
   auto operator<=>(const GraphKey&) const = default;
 };
 
-GraphKey key_of(const AttentionShape& shape, const AttentionGradStrides& strides, bool backward, bool flag) {
+GraphKey key_of(const AttentionShape& shape, const AttentionGradStrides& strides, bool backward, bool deterministic) {
   GraphKey key{};
   key.sizes = {shape.num_segments, shape.max_query_length, shape.num_heads, shape.num_groups, shape.head_size};
   key.strides = {shape.q_stride, shape.k_stride, shape.v_stride, shape.out_stride};
@@ -55,7 +55,7 @@ GraphKey key_of(const AttentionShape& shape, const AttentionGradStrides& strides
   key.scale_bits = std::bit_cast<uint32_t>(shape.scale);
   key.causal = shape.causal;
   key.backward = backward;
-  key.flag = flag;
+  key.deterministic = deterministic;
   return key;
 }
 
@@ -75,14 +75,14 @@ class GraphBuilder {
         .set_compute_data_type(fe::DataType_t::FLOAT);
   }
 
-  BuiltGraph forward(cudnnHandle_t handle, bool keep_lse) {
+  BuiltGraph forward(cudnnHandle_t handle) {
     const Tensor q = input("q", kQ, shape_.num_heads, shape_.q_stride), k = input("k", kK, shape_.num_groups, shape_.k_stride),
                  v = input("v", kV, shape_.num_groups, shape_.v_stride);
-    auto options = fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(keep_lse).set_attn_scale(shape_.scale);
+    auto options = fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(true).set_attn_scale(shape_.scale);
     mask(options);
     const auto [out, lse] = graph_->sdpa(q, k, v, options);
     output(out, kOut, shape_.num_heads, shape_.out_stride);
-    if (keep_lse) lse->set_output(true).set_data_type(fe::DataType_t::FLOAT).set_uid(kLse).set_dim(lse_dim()).set_stride(lse_stride());
+    lse->set_output(true).set_data_type(fe::DataType_t::FLOAT).set_uid(kLse).set_dim(lse_dim()).set_stride(lse_stride());
     return built(handle);
   }
 
@@ -167,7 +167,7 @@ class CudnnAttention {
  public:
   CudnnAttention() : cudart_(open_cudart()), cudnn_(open_cudnn()) {
     cudnn_frontend::cudnn_dlhandle = cudnn_.handle();
-    if (fe::detail::create_handle(&handle_) != CUDNN_STATUS_SUCCESS) throw CudaError("cudnnCreate", "failed");
+    check(fe::detail::create_handle(&handle_), "cudnnCreate");
   }
   CudnnAttention(const CudnnAttention&) = delete;
   ~CudnnAttention() {
@@ -175,8 +175,8 @@ class CudnnAttention {
     fe::detail::destroy_handle(handle_);
   }
 
-  const BuiltGraph& forward(const AttentionShape& shape, bool keep_lse) {
-    return find(key_of(shape, {}, false, keep_lse), [&] { return GraphBuilder(shape).forward(handle_, keep_lse); });
+  const BuiltGraph& forward(const AttentionShape& shape) {
+    return find(key_of(shape, {}, false, false), [&] { return GraphBuilder(shape).forward(handle_); });
   }
   const BuiltGraph& backward(const AttentionShape& shape, const AttentionGradStrides& strides, bool deterministic) {
     return find(key_of(shape, strides, true, deterministic),
@@ -185,7 +185,7 @@ class CudnnAttention {
 
   void execute(const BuiltGraph& built, std::unordered_map<int64_t, void*> pointers, void* workspace, cudaStream_t stream) {
     if (!built.graph) throw CudaError("cuDNN attention", "no plan for this shape; ask cudnn_attention_plan first");
-    if (fe::detail::set_stream(handle_, stream) != CUDNN_STATUS_SUCCESS) throw CudaError("cudnnSetStream", "failed");
+    check(fe::detail::set_stream(handle_, stream), "cudnnSetStream");
     auto status = built.graph->execute(handle_, pointers, workspace);
     if (status.is_bad()) throw CudaError("cuDNN attention", status.get_message());
   }
@@ -196,6 +196,11 @@ class CudnnAttention {
     auto found = graphs_.find(key);
     if (found == graphs_.end()) found = graphs_.emplace(key, build()).first;
     return found->second;
+  }
+
+  void check(cudnnStatus_t status, const char* call) const {
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    throw CudaError(call, cudnn_.function<const char* (*)(cudnnStatus_t)>("cudnnGetErrorString")(status));
   }
 
   DynamicLibrary cudart_, cudnn_;  // the frontend looks for libcudart by name: it has to be loaded by then
@@ -212,7 +217,7 @@ CudnnPlan cudnn_attention_plan(CudnnAttention& engine, const AttentionShape& sha
                                bool training, bool deterministic) {
   if (!expressible(shape)) return {};
   return as_cuda_error("cuDNN attention plan", [&]() -> CudnnPlan {
-    const BuiltGraph& forward = engine.forward(shape, training);
+    const BuiltGraph& forward = engine.forward(shape);
     if (!forward.graph) return {};
     CudnnPlan plan{true, forward.workspace_bytes};
     if (!training) return plan;
@@ -226,9 +231,8 @@ CudnnPlan cudnn_attention_plan(CudnnAttention& engine, const AttentionShape& sha
 void cudnn_attention_forward(CudnnAttention& engine, bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                              const AttentionShape& shape, void* workspace, cudaStream_t stream) {
   as_cuda_error("cuDNN attention forward", [&] {
-    std::unordered_map<int64_t, void*> pointers{{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)}, {kOut, out}};
-    if (lse) pointers.emplace(kLse, lse);
-    engine.execute(engine.forward(shape, lse != nullptr), std::move(pointers), workspace, stream);
+    engine.execute(engine.forward(shape),
+                   {{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)}, {kOut, out}, {kLse, lse}}, workspace, stream);
   });
 }
 

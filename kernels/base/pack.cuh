@@ -57,7 +57,8 @@ __device__ inline void store(T* to, const float (&from)[N]) {
     uint32_t words[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      words[i] = narrowed<T>(from[2 * i]).bits | static_cast<uint32_t>(narrowed<T>(from[2 * i + 1]).bits) << 16;
+      const __nv_bfloat162 pair = __floats2bfloat162_rn(from[2 * i], from[2 * i + 1]);  // the first in the low half
+      words[i] = *reinterpret_cast<const uint32_t*>(&pair);
     }
     *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
   }

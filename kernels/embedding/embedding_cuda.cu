@@ -45,7 +45,7 @@ __global__ void make_keys_kernel(uint32_t* keys, int32_t* tokens, const int32_t*
 template <int N, class T, class Grad>
 __global__ void __launch_bounds__(64) add_runs_kernel(Grad* dtable, bool accumulate, const T* dy, const uint32_t* keys,
                                                       const int32_t* tokens, EmbeddingShape shape) {
-  constexpr int kAhead = 4;
+  constexpr int kAhead = 8;
   const int64_t start = blockIdx.x;
   const uint32_t row = keys[start];
   if (row >= shape.rows || (start > 0 && keys[start - 1] == row)) return;

@@ -28,6 +28,7 @@ class CublasLt;
 NEMO_CUDA_KERNEL CublasLt* cublaslt_create(bool tune);
 NEMO_CUDA_KERNEL void cublaslt_destroy(CublasLt* handle) noexcept;
 // workspace: device memory of at least kGemmWorkspaceBytes, used in stream order.
+// fp32 operands with a bf16 result: CudaError.
 inline constexpr size_t kGemmWorkspaceBytes = size_t{32} << 20;
 template <class In, class Out>
 NEMO_CUDA_KERNEL void gemm_cuda(CublasLt& handle, Out* c, const In* a, const In* b, const In* bias, const GemmShape& shape,

@@ -214,6 +214,9 @@ void cublaslt_destroy(CublasLt* handle) noexcept { delete handle; }
 template <class In, class Out>
 void gemm_cuda(CublasLt& handle, Out* c, const In* a, const In* b, const In* bias, const GemmShape& shape, void* workspace,
                cudaStream_t stream) {
+  if constexpr (dtype_of<In> == DType::fp32 && dtype_of<Out> == DType::bf16) {
+    throw CudaError("gemm", "cuBLASLt has no product of fp32 operands with a bf16 result; give it an fp32 one");
+  }
   if (shape.m == 0 || shape.n == 0) return;
   // The library adds a bias of the output's type only; with another output it is added after the product.
   const bool fused_bias = bias && dtype_of<In> == dtype_of<Out>;

@@ -67,7 +67,11 @@ void DecoderConfig::check(const FieldPlaces& places) const {
   };
   const auto number = [](int64_t value) { return std::to_string(value); };
 
-  if (head_dim == 0)  // resolve() found no whole number
+  if (head_dim == 0 && places.is_written("hidden_size"))  // resolve() found no whole number
+    fail("hidden_size",
+         number(hidden_size) + " is not a multiple of num_attention_heads (" + number(num_attention_heads) + ")",
+         "use " + number((hidden_size / num_attention_heads + 1) * num_attention_heads) + ", or give head_dim");
+  if (head_dim == 0)
     fail("num_attention_heads",
          number(num_attention_heads) + " does not divide hidden_size (" + number(hidden_size) + ")",
          suggest_divisors(hidden_size, num_attention_heads) + ", or give head_dim");

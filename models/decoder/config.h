@@ -101,20 +101,21 @@ struct DecoderConfig {
     visit("preset", preset, "a named size (nemo recipes ls --presets); other keys of this section override it",
           Optional{});
     visit("family", family, "architecture family", OneOf{"gpt", "llama", "mistral", "qwen2", "qwen3"});
-    visit("num_layers", num_layers, "transformer layers", Positive{});
-    visit("hidden_size", hidden_size, "width of the residual stream", Positive{});
+    visit("num_layers", num_layers, "transformer layers", Positive{}, AtMost{1e4});
+    visit("hidden_size", hidden_size, "width of the residual stream", Positive{}, AtMost{1e6});
     visit("ffn_hidden_size", ffn_hidden_size,
           "width inside the feed-forward block; null: 4 hidden_size, or 2/3 of that where gated", AtLeast{0},
+          AtMost{1e7}, Optional{});
+    visit("num_attention_heads", num_attention_heads, "query heads", Positive{}, AtMost{1e5});
+    visit("num_query_groups", num_query_groups, "key/value heads; null: num_attention_heads", AtLeast{0}, AtMost{1e5},
           Optional{});
-    visit("num_attention_heads", num_attention_heads, "query heads", Positive{});
-    visit("num_query_groups", num_query_groups, "key/value heads; null: num_attention_heads", AtLeast{0}, Optional{});
-    visit("head_dim", head_dim, "width of one head; null: hidden_size / num_attention_heads", AtLeast{0}, Optional{},
-          Alias{"kv_channels"});
+    visit("head_dim", head_dim, "width of one head; null: hidden_size / num_attention_heads", AtLeast{0}, AtMost{1e5},
+          Optional{}, Alias{"kv_channels"});
     visit("vocab_size", vocab_size, "tokens the model knows, before padding; null: the tokenizer's", AtLeast{0},
-          Optional{});
-    visit("seq_length", seq_length, "tokens of a training sample", Positive{});
+          AtMost{1e8}, Optional{});
+    visit("seq_length", seq_length, "tokens of a training sample", Positive{}, AtMost{1e8});
     visit("max_position_embeddings", max_position_embeddings, "longest sequence the model can take; null: seq_length",
-          AtLeast{0}, Optional{});
+          AtLeast{0}, AtMost{1e8}, Optional{});
     visit("normalization", normalization, "normalisation before each block and at the end");
     visit("norm_epsilon", norm_epsilon, "added to the variance", Positive{});
     visit("activation", activation, "of the feed-forward block; swiglu is gated");
@@ -122,7 +123,7 @@ struct DecoderConfig {
     visit("rotary_base", rotary_base, "rope: the longest wavelength over 2 pi", Positive{});
     visit("rope_scaling", rope_scaling, "rope: stretching for long sequences");
     visit("window_size", window_size, "sliding attention window in tokens, itself included; null: none", AtLeast{0},
-          Optional{});
+          AtMost{1e8}, Optional{});
     visit("share_embeddings_and_output_weights", share_embeddings_and_output_weights,
           "one matrix for embedding and output");
     visit("add_bias_linear", add_bias_linear, "bias in every linear");

@@ -120,7 +120,8 @@ HeadBlock::HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t
 }
 
 Bundle HeadBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
-  const Tensor x = final_norm_(ctx, in.residual, in.branch).y;
+  const auto wanted = [&](const Tensor& stream) { return tokens.output_rows.defined() && stream.defined() ? gather_rows(ctx, stream, tokens.output_rows) : stream; };
+  const Tensor x = final_norm_(ctx, wanted(in.residual), wanted(in.branch)).y;
   if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_})};
   return {.output = linear(ctx, x, output_).slice(1, 0, vocab_size_)};
 }

@@ -179,7 +179,7 @@ TEST_CASE("Every config is written and read again the same, in both styles", "[m
   std::vector<HfConfig> configs;
   for (const char* name : kCases) configs.push_back(read_hf_config(kGolden + name));
   for (const Preset& preset : list_presets()) {
-    HfConfig config{.decoder = preset.config, .dtype = DType::bf16, .eos_token_ids = {1, 2}};
+    HfConfig config{.decoder = preset.config, .dtype = DType::bf16, .bos_token_id = 1, .pad_token_id = {}, .eos_token_ids = {1, 2}};
     config.decoder.preset.clear();
     config.decoder.resolve();
     config.decoder.seq_length = config.decoder.max_position_embeddings;

@@ -6,6 +6,8 @@
 namespace nemo::huggingface {
 namespace {
 
+constexpr size_t kMaxStackBytes = 64 << 20;  // of one match
+
 std::string message_of(int code) {
   PCRE2_UCHAR text[256];
   pcre2_get_error_message(code, text, sizeof(text));
@@ -60,26 +62,36 @@ Regex::Regex(const std::string& pattern, const JsonField& place) {
   compiled_ = std::move(compiled);
 }
 
-Regex Regex::of_literal(const std::string& text, const JsonField& place) {
-  std::string pattern;
-  for (const char c : text) {
-    if (std::string_view("\\^$.[]|()?*+{}#-").find(c) != std::string_view::npos) pattern += '\\';
-    pattern += c;
-  }
-  return Regex(pattern, place);
+Regex Regex::of_literal(const std::string& text) {
+  Regex regex;
+  regex.literal_ = text;
+  return regex;
 }
 
 void Regex::for_each_match(std::string_view text, const std::function<void(size_t, size_t)>& found) const {
+  if (!compiled_) {
+    for (size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size())) {
+      found(at, at + literal_.size());
+    }
+    return;
+  }
   const std::unique_ptr<pcre2_match_data, MatchDeleter> match(pcre2_match_data_create_from_pattern(compiled_->code.get(), nullptr));
-  const std::unique_ptr<pcre2_match_context, ContextDeleter> context(pcre2_match_context_create(nullptr));
-  const std::unique_ptr<pcre2_jit_stack, StackDeleter> stack(pcre2_jit_stack_create(32 << 10, 16 << 20, nullptr));
-  pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+  std::unique_ptr<pcre2_match_context, ContextDeleter> context;  // with a larger stack, once the usual one was too small
+  std::unique_ptr<pcre2_jit_stack, StackDeleter> stack;
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(match.get());
-  const auto subject = reinterpret_cast<PCRE2_SPTR>(text.data() ? text.data() : "");
   for (size_t at = 0; at < text.size();) {
-    const int code = pcre2_match(compiled_->code.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK, match.get(), context.get());
+    const int code = pcre2_match(compiled_->code.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                                 PCRE2_NO_UTF_CHECK, match.get(), context.get());
+    if (code == PCRE2_ERROR_JIT_STACKLIMIT && !stack) {
+      context.reset(pcre2_match_context_create(nullptr));
+      stack.reset(pcre2_jit_stack_create(1 << 20, kMaxStackBytes, nullptr));
+      pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+      continue;
+    }
     if (code == PCRE2_ERROR_NOMATCH) return;
-    if (code < 0) throw DataError{"", "tokenizer", "the regular expression " + compiled_->pattern + " cannot be matched: " + message_of(code)};
+    if (code < 0) {
+      throw DataError{"", "tokenizer", "the regular expression " + compiled_->pattern + " cannot be matched: " + message_of(code)};
+    }
     const size_t begin = bounds[0], end = bounds[1];
     if (end > begin) found(begin, end);
     at = end > begin ? end : end + 1;
@@ -98,7 +110,10 @@ std::string Regex::replace(std::string_view text, std::string_view with) const {
 }
 
 Regex make_pattern(const JsonField& field) {
-  if (const auto literal = field.find("String")) return Regex::of_literal(literal->text(), *literal);
+  if (const auto literal = field.find("String")) {
+    if (literal->text().empty()) throw literal->error("is empty");
+    return Regex::of_literal(literal->text());
+  }
   const JsonField regex = field["Regex"];
   return Regex(regex.text(), regex);
 }

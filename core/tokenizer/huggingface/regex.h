@@ -1,4 +1,5 @@
-// Unicode regular expressions over UTF-8, by PCRE2. How matches cut a text: pre_tokenizer.h.
+// What a tokenizer file looks for in text: Unicode regular expressions over UTF-8, by PCRE2, and plain strings. How matches
+// cut a text: pre_tokenizer.h.
 #pragma once
 #include <functional>
 #include <memory>
@@ -15,8 +16,8 @@ class Regex {
  public:
   // place: named in the DataError when the pattern does not compile.
   Regex(const std::string& pattern, const JsonField& place);
-  // A pattern of our own, or text to be taken as it is.
-  static Regex of_literal(const std::string& text, const JsonField& place);
+  // Matches `text` itself, which is not empty.
+  static Regex of_literal(const std::string& text);
 
   // Calls found(begin, end) for each non-empty match, from left to right. text must be valid UTF-8. Throws DataError when
   // a match takes more steps than PCRE2 allows.
@@ -25,7 +26,10 @@ class Regex {
   std::string replace(std::string_view text, std::string_view with) const;  // `with` is taken as it is
 
  private:
+  Regex() = default;
+
   struct Compiled;
+  std::string literal_;  // looked for where there is no compiled_
   std::shared_ptr<const Compiled> compiled_;
 };
 

@@ -1,0 +1,108 @@
+#include "cli/pretrain_command.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+
+#include "cli/progress.h"
+#include "cli/recipe_arguments.h"
+#include "cli/stop_signals.h"
+#include "core/error.h"
+#include "recipes/availability.h"
+#include "recipes/dry_run.h"
+#include "recipes/pretrain.h"
+#include "recipes/run_data.h"
+
+namespace nemo {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  nemo pretrain char_gpt_cpu data.text=book.txt       a character model of any text, on the CPU
+  nemo pretrain gpt2_124m data.blend=[corpus]         GPT-2 on an indexed set (nemo data tokenize)
+  nemo pretrain my.yaml trainer.max_steps=100 optim.lr=1e-4
+  nemo pretrain llama3_2_1b data.mock=true --dry-run  check the recipe and its memory, train nothing
+  nemo pretrain my.yaml --resume auto                 go on from the run's newest checkpoint)";
+
+struct PretrainArguments {
+  RecipeArguments recipe;
+  std::string device = "auto", resume = "recipe";
+  bool dry_run = false;
+};
+
+double gibibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
+
+void print_memory(const ArenaStats& stats) {
+  std::cout << fmt::format("memory at the peak: {:.2f} GiB\n", gibibytes(stats.peak_bytes));
+  for (size_t tag = 0; tag < kNumMemoryTags; ++tag)
+    if (stats.at_peak_by_tag[tag] > 0) std::cout << fmt::format("  {:<12} {:>9.3f} GiB\n", name(static_cast<MemoryTag>(tag)), gibibytes(stats.at_peak_by_tag[tag]));
+}
+
+// Reads all that a run would read, and walks one step without data.
+void dry_run(const Recipe& recipe, Device device) {
+  const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(recipe);
+  const Plan plan = make_plan(recipe, {.world_size = 1, .tokenizer_vocab_size = tokenizer ? std::optional(tokenizer->vocab_size()) : std::nullopt});
+  if (!plan.vocab_size)
+    throw RecipeError{recipe.places.where("model.vocab_size"), "model.vocab_size", "is not given, and there is no tokenizer to take it from", "model.vocab_size=N or tokenizer.type=byte"};
+  open_data(recipe, plan, tokenizer.get());
+  std::cout << fmt::format("parameters: {}\ntokens per step: {} ({} micro-batches of {} x {})\ntokens in all: {}\nFLOPs per token: {:.3g} (causal), {:.3g} (full attention)\n", *plan.num_parameters,
+                           plan.tokens_per_step, plan.gradient_accumulation_steps, recipe.data.micro_batch_size, recipe.model.seq_length, plan.total_tokens, plan.flops_per_token->causal, plan.flops_per_token->full);
+  print_memory(estimate_memory(recipe, plan, device.type));
+  std::cout << "the recipe can run on " << to_string(device) << "; nothing was trained\n";
+}
+
+RunEvents console_events(const Recipe& recipe, const StopSignals& signals) {
+  RunEvents events;
+  events.on_phase = [](const std::string& phase, double seconds) { std::cout << fmt::format("{:<10} {:.2f} s", phase, seconds) << std::endl; };
+  events.on_notice = [](const std::string& text) { std::cout << text << std::endl; };
+  events.on_step = [every = recipe.trainer.log_every_n_steps](const StepMetrics& metrics) {
+    if (metrics.step % every == 0 || metrics.step == metrics.max_steps || metrics.skipped) std::cout << progress_line(metrics) << std::endl;
+  };
+  events.on_validation = [](const ValidationMetrics& metrics) { std::cout << validation_line(metrics) << std::endl; };
+  events.on_saved = [](const std::string& path, int64_t) { std::cout << "saving " << path << std::endl; };
+  events.stop_requested = [&signals] { return signals.received() != 0; };
+  return events;
+}
+
+PretrainOptions pretrain_options(const PretrainArguments& arguments, Recipe& recipe) {
+  PretrainOptions options{.device = parse_device(arguments.device)};
+  if (arguments.resume == "auto") {
+    recipe.checkpoint.resume_if_exists = true;
+  } else if (arguments.resume == "never") {
+    options.resume = PretrainOptions::Resume::never;
+  } else if (arguments.resume != "recipe") {
+    options.resume = PretrainOptions::Resume::path;
+    options.resume_path = arguments.resume;
+  }
+  return options;
+}
+
+void run(const PretrainArguments& arguments) {
+  Recipe recipe = arguments.recipe.load();
+  print_notices(recipe);
+  const PretrainOptions options = pretrain_options(arguments, recipe);
+  require_available(recipe);
+  if (arguments.dry_run) return dry_run(recipe, options.device);
+  const StopSignals signals;
+  const RunResult result = pretrain(recipe, options, console_events(recipe, signals));
+  std::cout << fmt::format("{} after step {}; the run is in {}\n", result.stopped ? "stopped" : "done", result.steps, result.folder.string());
+  if (!result.checkpoint.empty()) std::cout << fmt::format("try: nemo generate {} --prompt \"...\"\n", result.checkpoint.string());
+  if (signals.received() != 0) throw CLI::RuntimeError(signals.exit_code());
+}
+
+}  // namespace
+
+void add_pretrain_command(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("pretrain", "Train the model of a recipe from random or given weights");
+  command->footer(kFooter);
+  auto arguments = std::make_shared<PretrainArguments>();
+  add_recipe_arguments(*command, arguments->recipe);
+  command->add_option("--device", arguments->device, "cpu, cuda, cuda:INDEX or auto (a GPU where there is one)")->capture_default_str();
+  command->add_flag("--dry-run", arguments->dry_run, "Check the recipe, its data and its memory; train nothing");
+  command->add_option("--resume", arguments->resume, "auto: the run's newest checkpoint where there is one; never; or a checkpoint's PATH. Default: as the recipe's checkpoint section says")
+      ->type_name("auto|never|PATH");
+  command->callback([arguments] { run(*arguments); });
+}
+
+}  // namespace nemo

@@ -1,0 +1,56 @@
+#include "recipes/availability.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "core/config/print.h"
+#include "core/error.h"
+#include "recipes/schema.h"
+
+using namespace nemo;
+
+namespace {
+
+Recipe parse(const std::string& yaml) {
+  return parse_recipe(yaml, "r.yaml", {}, RecipeFolders({}));
+}
+
+}  // namespace
+
+TEST_CASE("every default is available", "[recipes]") {
+  CHECK(list_unavailable_settings(parse("")).empty());
+  CHECK_NOTHROW(require_available(parse("")));
+}
+
+TEST_CASE("a setting whose feature does not exist yet is refused, never ignored", "[recipes]") {
+  CHECK_THROWS_WITH(
+      require_available(parse("trainer:\n  precision: fp8-mixed\n")),
+      "r.yaml:2: trainer.precision: fp8-mixed is not available yet in this version; try: bf16-mixed, fp32");
+  const char* refused[] = {
+      "run: {time_limit: 60}",
+      "run: {dependency: singleton}",
+      "cluster: {type: slurm}",
+      "model: {recompute_granularity: full}",
+      "model: {cpu_offloading: true}",
+      "parallelism: {tensor_model_parallel_size: 2}",
+      "parallelism: {pipeline_model_parallel_size: 2}",
+      "parallelism: {context_parallel_size: 2}",
+      "parallelism: {data_parallel_sharding_strategy: optim}",
+      "data: {rampup_batch_size: [1, 1, 10]}",
+      "data: {packed_sequence: true}",
+      "tokenizer: {type: sentencepiece, model: a.model}",
+      "optim: {name: lion}",
+      "optim: {moment_dtype: bf16}",
+      "optim: {sched: {name: WSD}}",
+      "checkpoint: {save_top_k: 1}",
+      "peft: {scheme: lora}",
+      "logger: {tensorboard: true}",
+      "logger: {report: true}",
+  };
+  for (const char* yaml : refused) {
+    CAPTURE(yaml);
+    const Recipe recipe = parse(yaml);
+    CHECK(list_unavailable_settings(recipe).size() == 1);
+    CHECK_THROWS_AS(require_available(recipe), RecipeError);
+  }
+}
