@@ -180,7 +180,7 @@ void check(const TestDevice& device, const Case& c) {
 }
 
 const Case kPlain[] = {
-    {.q_lengths = {1}, .k_lengths = {1}},
+    {.q_lengths = {1, 2}, .k_lengths = {1, 2}},
     {.q_lengths = {13}, .k_lengths = {13}},
     {.q_lengths = {64, 64}, .k_lengths = {64, 64}, .heads = 4, .groups = 4, .head_size = 32},
     {.q_lengths = {200}, .k_lengths = {200}, .heads = 2, .groups = 1, .head_size = 64},
@@ -194,7 +194,7 @@ const Case kCached[] = {
     {.q_lengths = {7, 64}, .k_lengths = {80, 129}, .heads = 4, .groups = 1, .head_size = 16},
 };
 const Case kMasked[] = {
-    {.q_lengths = {150, 40}, .k_lengths = {150, 40}, .head_size = 16, .window = 1},
+    {.q_lengths = {150, 40}, .k_lengths = {150, 40}, .head_size = 16, .window = 2},
     {.q_lengths = {150, 40}, .k_lengths = {150, 40}, .heads = 4, .head_size = 32, .window = 37},
     {.q_lengths = {20, 1}, .k_lengths = {170, 90}, .head_size = 16, .window = 64},
     {.q_lengths = {33}, .k_lengths = {33}, .head_size = 80, .softcap = 3.0f},
