@@ -39,6 +39,14 @@ std::string fixed(double number, int decimals) {
   return out.str();
 }
 
+// 5.1e10 -> "51.00 G"
+std::string scaled(double number) {
+  constexpr const char* kUnits[] = {"", " k", " M", " G", " T", " P", " E", " Z"};
+  size_t unit = 0;
+  for (; number >= 1000 && unit + 1 < std::size(kUnits); ++unit) number /= 1000;
+  return fixed(number, 2) + kUnits[unit];
+}
+
 void print_values(Recipe& recipe) {
   for (const Field& section : list_fields(recipe)) {
     std::cout << section.key << '\n';
@@ -72,12 +80,11 @@ std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan) {
                          : unknown},
       {"parameters", plan.num_parameters ? group_digits(*plan.num_parameters) : unknown}};
   if (plan.flops_per_token) {
-    lines.push_back({"GFLOP per token", fixed(plan.flops_per_token->causal / 1e9, 2) + " causal, " +
-                                            fixed(plan.flops_per_token->full / 1e9, 2) +
-                                            " counting masked attention too"});
+    const FlopsPerToken& flops = *plan.flops_per_token;
+    const double step = flops.causal * static_cast<double>(plan.tokens_per_step);
     lines.push_back(
-        {"PFLOP per step",
-         fixed(plan.flops_per_token->causal * static_cast<double>(plan.tokens_per_step) / 1e15, 3) + " causal"});
+        {"FLOP per token", scaled(flops.causal) + " causal, " + scaled(flops.full) + " counting masked attention too"});
+    lines.push_back({"FLOP per step", scaled(step) + " causal"});
   }
   return lines;
 }
@@ -186,7 +193,8 @@ void add_explain_command(CLI::App& app, MemoryEstimator estimate_memory) {
     const int64_t world_size = options->world_size > 0 ? options->world_size : natural_world_size(all.recipe);
     all.plan =
         make_plan(all.recipe, {.world_size = world_size, .tokenizer_vocab_size = read_tokenizer_size(all.recipe)});
-    if (estimate_memory && all.plan.vocab_size) all.memory = estimate_memory(all.recipe, all.plan);
+    const bool can_walk = all.plan.vocab_size && list_unavailable_settings(all.recipe).empty();
+    if (estimate_memory && can_walk) all.memory = estimate_memory(all.recipe, all.plan);
     if (options->json)
       std::cout << as_json(all).dump(2) << '\n';
     else

@@ -5,6 +5,7 @@
 
 #include "cli/build_info.h"
 #include "cli/command_error.h"
+#include "cli/convert_command.h"
 #include "cli/cpu_support.h"
 #include "cli/data_command.h"
 #include "cli/doctor_command.h"
@@ -37,6 +38,7 @@ void add_commands(CLI::App& app) {
   nemo::add_recipes_command(app);
   nemo::add_explain_command(app, [](const nemo::Recipe& recipe, const nemo::Plan& plan) { return nemo::estimate_memory(recipe, plan, nemo::DeviceType::cuda); });
   nemo::add_data_command(app);
+  nemo::add_convert_command(app);
   nemo::add_doctor_command(app);
   nemo::add_version_command(app);
 }

@@ -30,8 +30,8 @@ int64_t validation_samples_of(const Recipe& recipe) {
   return trainer.val_check_interval == 0 ? 0 : trainer.limit_val_batches * recipe.data.global_batch_size;
 }
 
-RunData open_text(const Recipe& recipe, const Tokenizer* tokenizer) {
-  SplitDatasets splits = split_text(tokenizer->encode(read_text(recipe.data.text), false), parse_split(recipe.data.split),
+RunData open_text(const Recipe& recipe, const Tokenizer& tokenizer) {
+  SplitDatasets splits = split_text(tokenizer.encode(read_text(recipe.data.text), false), parse_split(recipe.data.split),
                                     recipe.model.seq_length, static_cast<uint64_t>(recipe.run.seed));
   return {std::move(splits[0]), std::move(splits[1])};
 }
@@ -68,7 +68,7 @@ std::unique_ptr<Tokenizer> open_tokenizer(const Recipe& recipe) {
 RunData open_data(const Recipe& recipe, const Plan& plan, const Tokenizer* tokenizer) {
   require_data(recipe);
   if (recipe.data.mock) return open_mock(recipe, plan);
-  return recipe.data.text.empty() ? open_indexed(recipe, tokenizer) : open_text(recipe, tokenizer);
+  return recipe.data.text.empty() ? open_indexed(recipe, tokenizer) : open_text(recipe, *tokenizer);  // the schema refuses text without a tokenizer
 }
 
 }  // namespace nemo

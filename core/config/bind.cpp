@@ -81,7 +81,8 @@ class KeyChecker {
     const std::string place = entry.value.origin.place(), path = join_path(prefix, entry.key);
     const Field* field = find_alias(fields, entry.key);
     if (field == nullptr) {
-      const std::string reason = prefix.empty() ? "unknown section" : "unknown key";
+      const bool section_word = prefix.empty() && entry.value.kind == ConfigNode::Kind::section;
+      const std::string reason = section_word ? "unknown section" : "unknown key";
       throw RecipeError{place, path, reason, suggest_key(entry.key, fields, root_)};
     }
     const std::string name = join_path(prefix, field->key);

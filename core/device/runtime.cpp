@@ -1,7 +1,9 @@
 #include "core/device/runtime.h"
 
+#include "core/error.h"
 #include "kernels/attention/attention_cudnn.h"
 #include "kernels/base/cuda_device.h"
+#include "kernels/base/error.h"
 #include "kernels/gemm/gemm.h"
 
 namespace nemo {
@@ -10,6 +12,16 @@ namespace {
 Device activated(Device device) {
   if (device.is_cuda()) kernels::cuda_set_device(device.index);
   return device;
+}
+
+// A library that is opened at first use: where it cannot be, the error says what to do.
+template <class Open>
+auto opened(Device device, const char* library, const char* suggestion, const Open& open) {
+  try {
+    return open();
+  } catch (const kernels::CudaError& error) {
+    throw DeviceError{to_string(device), library, error.what(), suggestion};
+  }
 }
 
 }  // namespace
@@ -25,12 +37,12 @@ Runtime::Runtime(Device device, bool tune, size_t memory_limit_bytes)
 Runtime::~Runtime() { stream_.synchronize(); }
 
 kernels::CublasLt& Runtime::cublaslt() {
-  if (cublaslt_ == nullptr) cublaslt_.reset(kernels::cublaslt_create(tune_));
+  if (cublaslt_ == nullptr) cublaslt_.reset(opened(device_, "cuBLASLt", "install the CUDA toolkit's libraries", [&] { return kernels::cublaslt_create(tune_); }));
   return *cublaslt_;
 }
-kernels::CudnnAttention* Runtime::cudnn_attention() {
-  if (cudnn_attention_ == nullptr) cudnn_attention_.reset(kernels::cudnn_attention_create());
-  return cudnn_attention_.get();
+kernels::CudnnAttention& Runtime::cudnn_attention() {
+  if (cudnn_attention_ == nullptr) cudnn_attention_.reset(opened(device_, "cuDNN", "install cuDNN 9, or model.attention_backend=own", [] { return kernels::cudnn_attention_create(); }));
+  return *cudnn_attention_;
 }
 void* Runtime::gemm_workspace() { return gemm_workspace_.data(); }
 

@@ -24,8 +24,9 @@ class Runtime {
   Device device() const { return device_; }
   Arena& arena() { return arena_; }
   Stream& stream() { return stream_; }
-  kernels::CublasLt& cublaslt();            // CUDA only; opened at first use
-  kernels::CudnnAttention* cudnn_attention();  // null where the library is absent; opened at first use
+  // CUDA only, opened at first use; DeviceError where the library is absent.
+  kernels::CublasLt& cublaslt();
+  kernels::CudnnAttention& cudnn_attention();
   void* gemm_workspace();                   // CUDA only: kernels::kGemmWorkspaceBytes, in stream order
 
  private:

@@ -22,11 +22,12 @@ bool library_may_serve(ExecContext& ctx, const AttentionShape& shape, const Toke
 }
 
 bool library_serves(ExecContext& ctx, const AttentionShape& shape, const AttentionGradStrides& strides) {
-  if (!ctx.device().is_cuda()) return false;
-  kernels::CudnnAttention* const engine = ctx.runtime().cudnn_attention();
-  if (engine == nullptr) return false;
-  const kernels::CudnnPlan plan = kernels::cudnn_attention_plan(*engine, shape, strides, ctx.tape() != nullptr, ctx.deterministic());
-  return plan.supported && plan.workspace_bytes <= library_workspace_bytes(shape);
+  bool serves = false;
+  launch(ctx, "attention", [] {}, [&] {
+    const kernels::CudnnPlan plan = kernels::cudnn_attention_plan(ctx.runtime().cudnn_attention(), shape, strides, ctx.tape() != nullptr, ctx.deterministic());
+    serves = plan.supported && plan.workspace_bytes <= library_workspace_bytes(shape);
+  });
+  return serves;
 }
 
 // Everything the backward needs but tensors.
@@ -66,7 +67,7 @@ std::vector<Tensor> attention_grad_input(Backward& back, const Call& call) {
            [&] { kernels::attention_backward_cpu(dq.data<T>(), dk.data<T>(), dv.data<T>(), dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.data<T>(), lse.data<float>(), delta.data<float>(), segments, shape, strides, dropout); },
            [&] {
              if (call.library) {
-               kernels::cudnn_attention_backward(*ctx.runtime().cudnn_attention(), dq.data<bf16>(), dk.data<bf16>(), dv.data<bf16>(), dout.data<bf16>(), q.data<bf16>(), k.data<bf16>(), v.data<bf16>(),
+               kernels::cudnn_attention_backward(ctx.runtime().cudnn_attention(), dq.data<bf16>(), dk.data<bf16>(), dv.data<bf16>(), dout.data<bf16>(), q.data<bf16>(), k.data<bf16>(), v.data<bf16>(),
                                                  out.data<bf16>(), lse.data<float>(), shape, strides, ctx.deterministic(), workspace.raw(), ctx.stream());
              } else {
                kernels::attention_backward_cuda(dq.data<T>(), dk.data<T>(), dv.data<T>(), dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.data<T>(), lse.data<float>(), delta.data<float>(), segments, shape, strides, dropout, ctx.stream());
@@ -102,7 +103,7 @@ Tensor attention(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tenso
            [&] { kernels::attention_forward_cpu(out.data<T>(), lse.data<float>(), q.data<T>(), k.data<T>(), v.data<T>(), segments, shape, dropout); },
            [&] {
              if (call.library) {
-               kernels::cudnn_attention_forward(*ctx.runtime().cudnn_attention(), out.data<bf16>(), lse.data<float>(), q.data<bf16>(), k.data<bf16>(), v.data<bf16>(), shape, workspace.raw(), ctx.stream());
+               kernels::cudnn_attention_forward(ctx.runtime().cudnn_attention(), out.data<bf16>(), lse.data<float>(), q.data<bf16>(), k.data<bf16>(), v.data<bf16>(), shape, workspace.raw(), ctx.stream());
              } else {
                kernels::attention_forward_cuda(out.data<T>(), lse.data<float>(), q.data<T>(), k.data<T>(), v.data<T>(), segments, shape, dropout, ctx.stream());
              }

@@ -167,7 +167,7 @@ class CudnnAttention {
  public:
   CudnnAttention() : cudart_(open_cudart()), cudnn_(open_cudnn()) {
     cudnn_frontend::cudnn_dlhandle = cudnn_.handle();
-    if (fe::detail::create_handle(&handle_) != CUDNN_STATUS_SUCCESS) throw CudaError("cudnnCreate", "failed");
+    check(fe::detail::create_handle(&handle_), "cudnnCreate");
   }
   CudnnAttention(const CudnnAttention&) = delete;
   ~CudnnAttention() {
@@ -185,7 +185,7 @@ class CudnnAttention {
 
   void execute(const BuiltGraph& built, std::unordered_map<int64_t, void*> pointers, void* workspace, cudaStream_t stream) {
     if (!built.graph) throw CudaError("cuDNN attention", "no plan for this shape; ask cudnn_attention_plan first");
-    if (fe::detail::set_stream(handle_, stream) != CUDNN_STATUS_SUCCESS) throw CudaError("cudnnSetStream", "failed");
+    check(fe::detail::set_stream(handle_, stream), "cudnnSetStream");
     auto status = built.graph->execute(handle_, pointers, workspace);
     if (status.is_bad()) throw CudaError("cuDNN attention", status.get_message());
   }
@@ -196,6 +196,11 @@ class CudnnAttention {
     auto found = graphs_.find(key);
     if (found == graphs_.end()) found = graphs_.emplace(key, build()).first;
     return found->second;
+  }
+
+  void check(cudnnStatus_t status, const char* call) const {
+    if (status == CUDNN_STATUS_SUCCESS) return;
+    throw CudaError(call, cudnn_.function<const char* (*)(cudnnStatus_t)>("cudnnGetErrorString")(status));
   }
 
   DynamicLibrary cudart_, cudnn_;  // the frontend looks for libcudart by name: it has to be loaded by then

@@ -8,7 +8,9 @@
 #include <map>
 
 #include "core/checkpoint/checkpoint_folder.h"
+#include "core/device/runtime.h"
 #include "core/error.h"
+#include "core/tensor/tensor.h"
 #include "recipes/dry_run.h"
 #include "recipes/pretrain.h"
 #include "recipes/run_data.h"
@@ -53,7 +55,8 @@ Recipe recipe_in(const TemporaryFolder& folder, std::vector<std::string> overrid
 // Checksums of all that the newest checkpoint of a run holds, by tensor.
 std::map<std::string, std::string> contents(const fs::path& checkpoint) {
   std::map<std::string, std::string> sums;
-  for (const StoredBox& box : CheckpointFolder(checkpoint.string()).manifest().boxes) sums[box.box.tensor] = box.checksum;
+  const CheckpointFolder folder(checkpoint.string());
+  for (const StoredBox& box : folder.manifest().boxes) sums[box.box.tensor] = box.checksum;
   return sums;
 }
 
@@ -163,7 +166,7 @@ TEST_CASE("what a run refuses", "[pretrain]") {
   CHECK_THAT(refused({"data.text=" + (folder / "short.txt").string()}), Contains("train"));
   CHECK_THAT(refused({"model.vocab_size=100"}), Contains("model.vocab_size") && Contains("100 is below the tokenizer's 257 tokens"));
   CHECK_THAT(refused({"data.global_batch_size=5"}), Contains("global_batch_size"));
-  CHECK_THAT(refused({"tokenizer.type=none", "model.vocab_size=300"}), Contains("tokenizer.type") && Contains("needs a tokenizer"));
+  CHECK_THAT(refused({"tokenizer.type=none", "model.vocab_size=300"}), Contains("tokenizer.type") && Contains("data.text is text"));
   CHECK_THAT(refused({"checkpoint.load=" + (folder / "nowhere").string()}), Contains("nowhere"));
   CHECK_THAT(message_of([&] {
                Runtime runtime({}, false, size_t{1} << 20);

@@ -171,10 +171,10 @@ TEST_CASE("constraints", "[config]") {
 }
 
 TEST_CASE("an unknown key names the nearest", "[config]") {
-  CHECK_THROWS_WITH(bind_yaml("cuont: 1"), "r.yaml:1: cuont: unknown section; try: count");
+  CHECK_THROWS_WITH(bind_yaml("cuont: 1"), "r.yaml:1: cuont: unknown key; try: count");
   CHECK_THROWS_WITH(bind_yaml("inner:\n  colur: red"), "r.yaml:2: inner.colur: unknown key; try: colour");
   CHECK_THROWS_WITH(bind_yaml("inner:\n  window: 3"), "r.yaml:2: inner.window: unknown key; try: window");
-  CHECK_THROWS_WITH(bind_yaml("rate: 3"), "r.yaml:1: rate: unknown section; try: inner.rate");
+  CHECK_THROWS_WITH(bind_yaml("rate: 3"), "r.yaml:1: rate: unknown key; try: inner.rate");
   CHECK_THROWS_WITH(bind_yaml("inner:\n  zzzz: 3"),
                     "r.yaml:2: inner.zzzz: unknown key; try: one of rate, colour, dark");
 }
