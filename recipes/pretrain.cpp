@@ -40,7 +40,7 @@ class Run {
  public:
   Run(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events)
       : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(planned()),
-        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened()), trainer_(runtime_, trainer_options(recipe, plan_)),
+        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic), trainer_(runtime_, trainer_options(recipe, plan_)),
         checkpoints_(recipe, tokenizer_.get()), folder_(run_folder(recipe)) {
     phase("build");
     restore();
