@@ -13,7 +13,7 @@ struct BeamOptions {
   int64_t num_beams = 2;
   int64_t max_new_tokens = 1;
   double length_penalty = 1;
-  std::vector<int32_t> eos_ids;
+  std::vector<int32_t> eos_ids = {};
 };
 
 class BeamSearch {
