@@ -20,6 +20,10 @@
 namespace nemo {
 namespace {
 
+constexpr const char* kFooter = R"(Examples:
+  nemo data tokenize --input book.txt --output data/book --tokenizer byte --append-eod
+  nemo data inspect data/book --show 3 --tokenizer byte)";
+
 constexpr const char* kTokenizeFooter = R"(Examples:
   nemo data tokenize --input book.txt --output data/book --tokenizer byte --append-eod
   nemo data tokenize --input part-*.jsonl --output data/web --tokenizer huggingface:tokenizers/gpt2 --append-eod --workers 8
@@ -158,6 +162,7 @@ void add_inspect(CLI::App& data) {
 void add_data_command(CLI::App& app) {
   CLI::App* data = app.add_subcommand("data", "Prepare and look at training data");
   data->require_subcommand(1);
+  data->footer(kFooter);
   add_tokenize(*data);
   add_inspect(*data);
 }

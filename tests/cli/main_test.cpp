@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <sstream>
+#include <string>
+#include <vector>
 
 #include "tests/cli/nemo_process.h"
 
@@ -21,26 +23,42 @@ TEST_CASE("help goes to standard output with examples and exit codes", "[cli]") 
   }
 }
 
-TEST_CASE("every command has help with an example of itself", "[cli]") {
-  const std::string help = run_nemo({"--help"}).out;
-  const size_t start = help.find("Subcommands:\n"), end = help.find("\n\n", start);
-  REQUIRE(end != std::string::npos);
-  std::istringstream lines(help.substr(start, end - start));
-  std::string line;
+namespace {
+
+// The first words of the lines below "Subcommands:".
+std::vector<std::string> commands_of(const std::string& help) {
+  std::vector<std::string> commands;
+  const size_t start = help.find("Subcommands:\n");
+  if (start == std::string::npos) return commands;
+  std::istringstream lines(help.substr(start, help.find("\n\n", start) - start));
+  std::string line, command;
   std::getline(lines, line);
-  int num_commands = 0;
-  while (std::getline(lines, line)) {
-    std::istringstream words(line);
-    std::string command;
-    words >> command;
-    CAPTURE(command);
-    auto result = run_nemo({command, "--help"});
-    CHECK(result.exit_code == 0);
-    CHECK_THAT(result.out, Contains("Examples:") && Contains("  nemo " + command));
-    ++num_commands;
-  }
-  CHECK(num_commands >= 2);
+  while (std::getline(lines, line) && std::istringstream(line) >> command) commands.push_back(command);
+  return commands;
 }
+
+// Returns how many commands there are below `path`.
+int expect_examples(const std::vector<std::string>& path) {
+  std::string spelled = "nemo";
+  for (const std::string& word : path) spelled += " " + word;
+  CAPTURE(spelled);
+  std::vector<std::string> arguments = path;
+  arguments.push_back("--help");
+  const auto result = run_nemo(arguments);
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.out, Contains("Examples:") && Contains("  " + spelled + " "));
+  int num_commands = 0;
+  for (const std::string& command : commands_of(result.out)) {
+    std::vector<std::string> below = path;
+    below.push_back(command);
+    num_commands += 1 + expect_examples(below);
+  }
+  return num_commands;
+}
+
+}  // namespace
+
+TEST_CASE("every command has help with an example of itself", "[cli]") { CHECK(expect_examples({}) >= 15); }
 
 TEST_CASE("no command prints help on standard error and is a usage error", "[cli]") {
   auto result = run_nemo({});
