@@ -24,7 +24,8 @@ constexpr const char* kHelpFooter = R"(Examples:
                                   train a small model on any text
   nemo recipes ls                 the shipped recipes
   nemo explain gpt2_124m          every setting, where it came from and what it costs
-  nemo generate FOLDER --prompt "Once upon a time"    continue a text with a trained model
+  nemo generate FOLDER --prompt "Once upon a time"
+                                  continue a text with a trained model
   nemo doctor                     check this machine: CPU, GPU, libraries, disk, limits
   nemo version --json             what this binary was built from
   nemo COMMAND --help             options and examples of one command

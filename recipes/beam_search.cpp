@@ -81,7 +81,8 @@ void BeamSearch::advance(std::span<const float> logits) {
   const std::vector<Candidate> candidates = best_continuations(beams_, logits, num_kept);
   for (size_t rank = 0; rank < candidates.size(); ++rank) {
     const Candidate& candidate = candidates[rank];
-    Beam beam{.ids = beams_[static_cast<size_t>(candidate.beam)].ids, .score = candidate.score, .origin = candidate.beam};
+    Beam beam{
+        .ids = beams_[static_cast<size_t>(candidate.beam)].ids, .score = candidate.score, .origin = candidate.beam};
     beam.ids.push_back(candidate.id);
     if (!is_last(beam)) {
       if (open.size() < num_beams) open.push_back(std::move(beam));

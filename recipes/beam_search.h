@@ -1,7 +1,7 @@
 // Beam search over the continuations of one prompt: which beams go on, which have finished, when nothing can improve.
-// Scores are sums of log-probabilities over length^length_penalty; the search ends once num_beams hypotheses are finished
-// and the best open beam, scored at its present length, beats none of them (transformers' early_stopping=False).
-// Not here: the model and its cache (recipes/generate.h).
+// Scores are sums of log-probabilities over length^length_penalty; the search ends once num_beams hypotheses are
+// finished and the best open beam, scored at its present length, beats none of them (transformers'
+// early_stopping=False). Not here: the model and its cache (recipes/generate.h).
 #pragma once
 #include <cstdint>
 #include <span>

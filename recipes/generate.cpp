@@ -39,7 +39,9 @@ class Inference {
 class CachedDecoder {
  public:
   CachedDecoder(ExecContext& ctx, const DecoderModel& model, int64_t num_sequences, int64_t max_length)
-      : inference_(ctx), ctx_(ctx), model_(model),
+      : inference_(ctx),
+        ctx_(ctx),
+        model_(model),
         cache_(ctx, model.config().num_layers, num_sequences, max_length, model.config().num_query_groups,
                model.config().head_dim) {}
 
@@ -131,8 +133,10 @@ Sequences search(ExecContext& ctx, const DecoderModel& model, const Sequences& p
   std::vector<BeamSearch> searches;
   Sequences next(num_slots);  // each prompt is read once, in its first slot
   for (size_t p = 0; p < prompts.size(); ++p) {
-    searches.emplace_back(BeamOptions{.num_beams = options.num_beams, .max_new_tokens = budget_of(config, prompts[p], options),
-                                      .length_penalty = options.length_penalty, .eos_ids = options.eos_ids});
+    searches.emplace_back(BeamOptions{.num_beams = options.num_beams,
+                                      .max_new_tokens = budget_of(config, prompts[p], options),
+                                      .length_penalty = options.length_penalty,
+                                      .eos_ids = options.eos_ids});
     next[p * num_beams] = prompts[p];
   }
   while (longest(next) > 0) {
@@ -172,9 +176,11 @@ Sequences search(ExecContext& ctx, const DecoderModel& model, const Sequences& p
 void check(const DecoderConfig& config, const Sequences& prompts, const GenerateOptions& options) {
   check(options.sampling);
   if (options.max_new_tokens < 1)
-    throw UsageError{"generate", "max_new_tokens", std::to_string(options.max_new_tokens) + " asks for nothing", "1 or more"};
+    throw UsageError{"generate", "max_new_tokens", std::to_string(options.max_new_tokens) + " asks for nothing",
+                     "1 or more"};
   if (options.num_beams < 1)
-    throw UsageError{"generate", "num_beams", std::to_string(options.num_beams) + " makes no sense", "1 (no beam search) or more"};
+    throw UsageError{"generate", "num_beams", std::to_string(options.num_beams) + " makes no sense",
+                     "1 (no beam search) or more"};
   if (options.num_beams > 1 && options.sampling.temperature > 0)
     throw UsageError{"generate", "num_beams", "beam search does not sample", "temperature 0, or num_beams 1"};
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -183,28 +189,35 @@ void check(const DecoderConfig& config, const Sequences& prompts, const Generate
     if (prompt.empty()) throw UsageError{"generate", subject, "holds no token", "a text of one token or more"};
     if (static_cast<int64_t>(prompt.size()) >= config.max_position_embeddings)
       throw UsageError{"generate", subject,
-                       "is " + std::to_string(prompt.size()) + " tokens long, which leaves none of the model's max_position_embeddings (" +
+                       "is " + std::to_string(prompt.size()) +
+                           " tokens long, which leaves none of the model's max_position_embeddings (" +
                            std::to_string(config.max_position_embeddings) + ") for an answer",
                        "a shorter prompt"};
     for (const int32_t id : prompt)
       if (id < 0 || id >= config.vocab_size)
-        throw UsageError{"generate", subject, "token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(config.vocab_size),
-                         "the tokenizer that belongs to the model"};
+        throw UsageError{
+            "generate", subject,
+            "token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(config.vocab_size),
+            "the tokenizer that belongs to the model"};
   }
 }
 
-Sequences generate(ExecContext& ctx, const DecoderModel& model, const Sequences& prompts, const GenerateOptions& options,
-                   const OnToken& on_token) {
+Sequences generate(ExecContext& ctx, const DecoderModel& model, const Sequences& prompts,
+                   const GenerateOptions& options, const OnToken& on_token) {
   check(model.config(), prompts, options);
   if (prompts.empty()) return {};
-  return options.num_beams > 1 ? search(ctx, model, prompts, options, on_token) : sample(ctx, model, prompts, options, on_token);
+  return options.num_beams > 1 ? search(ctx, model, prompts, options, on_token)
+                               : sample(ctx, model, prompts, options, on_token);
 }
 
 std::string_view name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::eos: return "eos";
-    case FinishReason::max_new_tokens: return "max_new_tokens";
-    case FinishReason::max_position_embeddings: break;
+    case FinishReason::eos:
+      return "eos";
+    case FinishReason::max_new_tokens:
+      return "max_new_tokens";
+    case FinishReason::max_position_embeddings:
+      break;
   }
   return "max_position_embeddings";
 }

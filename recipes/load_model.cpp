@@ -42,13 +42,15 @@ std::vector<int32_t> generation_eos_ids(const fs::path& path) {
   if (eos == file.end() || eos->is_null()) return {};
   std::vector<int32_t> ids;
   for (const nlohmann::json& id : eos->is_array() ? *eos : nlohmann::json::array({*eos})) {
-    if (!id.is_number_integer()) throw CheckpointError{path.string(), "eos_token_id", "is neither an id nor a list of ids"};
+    if (!id.is_number_integer())
+      throw CheckpointError{path.string(), "eos_token_id", "is neither an id nor a list of ids"};
     ids.push_back(id.get<int32_t>());
   }
   return ids;
 }
 
-// Of the files that Hugging Face folders hold, and checkpoints made from them, in transformers' order; else the tokenizer's.
+// Of the files that Hugging Face folders hold, and checkpoints made from them, in transformers' order; else the
+// tokenizer's.
 std::vector<int32_t> find_eos_ids(const fs::path& folder, const Tokenizer* tokenizer) {
   std::vector<int32_t> ids;
   if (fs::exists(folder / "generation_config.json")) ids = generation_eos_ids(folder / "generation_config.json");
@@ -89,8 +91,9 @@ LoadedModel load_model(const fs::path& path, Device device, Precision precision)
     const LatestCheckpoint latest = latest_checkpoint((path / "checkpoints").string());
     if (latest.path) return load_checkpoint(*latest.path, device, precision);
   }
-  throw CheckpointError{path.string(), "", fs::exists(path) ? "holds no model" : "does not exist",
-                        "a Hugging Face folder (config.json), a checkpoint (manifest.json), or the folder of a run that saved one"};
+  throw CheckpointError{
+      path.string(), "", fs::exists(path) ? "holds no model" : "does not exist",
+      "a Hugging Face folder (config.json), a checkpoint (manifest.json), or the folder of a run that saved one"};
 }
 
 }  // namespace nemo

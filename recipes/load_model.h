@@ -24,8 +24,8 @@ struct LoadedModel {
 };
 
 // path: a folder with config.json and safetensors, a checkpoint, or a run's folder, whose newest checkpoint is taken.
-// Weights are held in the precision's compute type, without gradients. CheckpointError where it is none of these or does
-// not fit.
+// Weights are held in the precision's compute type, without gradients. CheckpointError where it is none of these or
+// does not fit.
 LoadedModel load_model(const std::filesystem::path& path, Device device, Precision precision);
 
 }  // namespace nemo

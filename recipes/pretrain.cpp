@@ -40,7 +40,7 @@ class Run {
  public:
   Run(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events)
       : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(planned()),
-        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened()), trainer_(runtime_, trainer_options(recipe, plan_)),
+        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic), trainer_(runtime_, trainer_options(recipe, plan_)),
         checkpoints_(recipe, tokenizer_.get()), folder_(run_folder(recipe)) {
     phase("build");
     restore();
@@ -51,7 +51,7 @@ class Run {
 
   RunResult go() {
     DataLoader loader(data_.train, loader_options(recipe_, plan_, progress_.consumed_samples));
-    Clock::time_point step_start = Clock::now();
+    Event step_start(runtime_.stream());
     std::optional<Queued> queued;
     bool stopped = false;
     while (progress_.step < recipe_.trainer.max_steps && !stopped) {
@@ -71,7 +71,7 @@ class Run {
       queued.reset();
       if (validate_now) validate();
       if (save_now) save();
-      step_start = Clock::now();
+      step_start = Event(runtime_.stream());
     }
     checkpoints_.finish();
     return {.steps = progress_.step, .loss = last_loss_, .validation_loss = progress_.last_validation_loss, .stopped = stopped, .folder = folder_, .checkpoint = checkpoints_.last_saved()};
@@ -130,10 +130,11 @@ class Run {
   }
 
   // Waits for a queued step and tells of it. Steps overlap, so a step's time is from the end of the one before.
-  void finish(const Queued& queued, Clock::time_point& step_start) {
+  void finish(Queued& queued, Event& step_start) {
     const StepReport report = queued.report.get();
-    const double step_s = seconds_since(step_start);
-    step_start = Clock::now();
+    Event step_end = queued.report.take_event();
+    const double step_s = Event::milliseconds_between(step_start, step_end) * 1e-3;
+    step_start = std::move(step_end);
     last_loss_ = report.loss;
     progress_.skipped_steps += report.skipped;
     const double tokens_per_s = static_cast<double>(plan_.tokens_per_step) / step_s;

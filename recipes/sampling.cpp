@@ -16,8 +16,7 @@ namespace {
 // Uniform in [0, 1) with 53 bits: a vocabulary's rare tokens lie closer together than fp32 tells apart.
 double draw(uint64_t seed, int64_t sequence, int64_t position) {
   const kernels::RandomKey key{seed, random_site("generate.sample")};
-  const kernels::Philox4 bits =
-      kernels::philox(key, static_cast<uint64_t>(position), static_cast<uint64_t>(sequence));
+  const kernels::Philox4 bits = kernels::philox(key, static_cast<uint64_t>(position), static_cast<uint64_t>(sequence));
   return static_cast<double>((static_cast<uint64_t>(bits.x) << 32 | bits.y) >> 11) * 0x1p-53;
 }
 
@@ -48,7 +47,8 @@ int32_t greedy_token(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, int64_t sequence, int64_t position) {
+int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, int64_t sequence,
+                     int64_t position) {
   if (options.temperature == 0 || options.top_k == 1) return greedy_token(logits);
   const bool cut = options.top_k > 0 && options.top_k < static_cast<int64_t>(logits.size());
   const std::vector<int32_t> order = likeliest(logits, cut ? static_cast<size_t>(options.top_k) : logits.size());

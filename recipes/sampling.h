@@ -18,9 +18,9 @@ void check(const SamplingOptions& options);
 // The likeliest token; the first of equals.
 int32_t greedy_token(std::span<const float> logits);
 
-// Draws the token at `position` of `sequence`. The draw depends on (seed, sequence, position) alone, so neither the other
-// sequences of a batch nor what was generated before moves it. top_k acts before top_p; both after the temperature.
-// Holtzman et al. 2019, arXiv:1904.09751 (top_p).
+// Draws the token at `position` of `sequence`. The draw depends on (seed, sequence, position) alone, so neither the
+// other sequences of a batch nor what was generated before moves it. top_k acts before top_p; both after the
+// temperature. Holtzman et al. 2019, arXiv:1904.09751 (top_p).
 int32_t sample_token(std::span<const float> logits, const SamplingOptions& options, int64_t sequence, int64_t position);
 
 }  // namespace nemo

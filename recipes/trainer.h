@@ -31,6 +31,7 @@ class PendingReport {
   PendingReport(StepReport known, int64_t num_loss_tokens, StepStateSnapshot snapshot)
       : known_(known), num_loss_tokens_(num_loss_tokens), snapshot_(std::move(snapshot)) {}
   StepReport get() const;
+  Event take_event() { return snapshot_.take_event(); }  // when the step was done; get() first
 
  private:
   StepReport known_;  // step, lr

@@ -56,14 +56,20 @@ Event::Event(Stream& stream) {
 Event::~Event() {
   if (handle_ != nullptr) kernels::cuda_event_destroy(handle_);
 }
-Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+Event::Event(Event&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)), made_(other.made_) {}
 Event& Event::operator=(Event&& other) noexcept {
   std::swap(handle_, other.handle_);
+  made_ = other.made_;
   return *this;
 }
 bool Event::done() const { return handle_ == nullptr || kernels::cuda_event_done(handle_); }
 void Event::synchronize() const {
   if (handle_ != nullptr) kernels::cuda_event_synchronize(handle_);
+}
+
+double Event::milliseconds_between(const Event& start, const Event& end) {
+  if (start.handle_ != nullptr) return kernels::cuda_event_elapsed_ms(start.handle_, end.handle_);
+  return std::chrono::duration<double, std::milli>(end.made_ - start.made_).count();
 }
 
 }  // namespace nemo

@@ -1,6 +1,7 @@
 // Which device a value lives on, and the stream work is queued on.
 // Not here: memory (core/device/arena.h), the libraries of a device (core/device/runtime.h).
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -61,9 +62,12 @@ class Event {
 
   bool done() const;
   void synchronize() const;
+  // Time on the device between two reached events of one stream; on the CPU, between their making.
+  static double milliseconds_between(const Event& start, const Event& end);
 
  private:
   cudaEvent_t handle_ = nullptr;
+  std::chrono::steady_clock::time_point made_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace nemo

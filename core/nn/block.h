@@ -12,7 +12,7 @@ namespace nemo {
 // For text: the residual stream, and the branch that is not yet added to it; at the end what the head made.
 struct Bundle {
   Tensor residual = {}, branch = {};  // [T, D]; branch is undefined before the first decoder block
-  Tensor output = {};                 // the head's: log_prob [T] fp32 in training, logits [T, V] in inference, or [R, V] of the layout's output_rows
+  Tensor output = {};                 // the head's: log_prob [T] fp32 in training, logits [T, V] fp32 in inference, or [R, V] of the layout's output_rows
 };
 
 class Block {

@@ -66,4 +66,10 @@ Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, co
   return y;
 }
 
+Tensor linear_fp32(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight) {
+  Tensor y = ctx.empty({x.dim(0), weight.rows()}, DType::fp32, MemoryTag::logits);
+  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true});
+  return y;
+}
+
 }  // namespace nemo

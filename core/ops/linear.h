@@ -8,6 +8,10 @@ namespace nemo {
 // x [T, in] (row-strided allowed), weight [out, in], bias [out] or undefined  ->  y [T, out].
 Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias = {});
 
+// The same product with an fp32 result, for logits that somebody compares: two bf16 logits of nearly equal size would be
+// rounded to one. Inference only: it records nothing.
+Tensor linear_fp32(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight);
+
 // The product itself, for ops that need one: c (+)= op(a) op(b) (+ bias), row-major, rows may be strided.
 struct GemmFlags { bool transpose_a = false, transpose_b = false, accumulate = false; };
 void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias = {});

@@ -1,6 +1,7 @@
 // The StepState of a trainer: the device copy that kernels read and write, and how the host fills and reads it.
 #pragma once
 #include <memory>
+#include <utility>
 
 #include "core/device/host_buffer.h"
 #include "core/exec_context.h"
@@ -13,6 +14,8 @@ class StepStateSnapshot {
   StepStateSnapshot(ExecContext& ctx, const Tensor& state);
   // Waits for the step, not for later ones.
   kernels::StepState get() const;
+  // When the step was done; get() first.
+  Event take_event() { return std::move(copied_); }
 
  private:
   HostBuffer host_;

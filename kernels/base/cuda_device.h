@@ -33,6 +33,7 @@ NEMO_CUDA_KERNEL void cuda_event_destroy(cudaEvent_t event) noexcept;
 NEMO_CUDA_KERNEL void cuda_event_record(cudaEvent_t event, cudaStream_t stream);
 NEMO_CUDA_KERNEL bool cuda_event_done(cudaEvent_t event);
 NEMO_CUDA_KERNEL void cuda_event_synchronize(cudaEvent_t event);
+NEMO_CUDA_KERNEL float cuda_event_elapsed_ms(cudaEvent_t start, cudaEvent_t end);  // both must be done
 enum class CopyKind { host_to_device, device_to_host, device_to_device };
 NEMO_CUDA_KERNEL void cuda_copy(void* to, const void* from, size_t bytes, CopyKind kind, cudaStream_t stream);
 NEMO_CUDA_KERNEL void cuda_zero(void* data, size_t bytes, cudaStream_t stream);

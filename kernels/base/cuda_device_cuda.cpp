@@ -116,13 +116,19 @@ void cuda_stream_wait(cudaStream_t stream, cudaEvent_t event) {
 
 cudaEvent_t cuda_event_create() {
   cudaEvent_t event = nullptr;
-  cuda_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+  cuda_check(cudaEventCreate(&event), "cudaEventCreate");
   return event;
 }
 
 void cuda_event_destroy(cudaEvent_t event) noexcept { cudaEventDestroy(event); }
 
 void cuda_event_record(cudaEvent_t event, cudaStream_t stream) { cuda_check(cudaEventRecord(event, stream), "cudaEventRecord"); }
+
+float cuda_event_elapsed_ms(cudaEvent_t start, cudaEvent_t end) {
+  float milliseconds = 0;
+  cuda_check(cudaEventElapsedTime(&milliseconds, start, end), "cudaEventElapsedTime");
+  return milliseconds;
+}
 
 bool cuda_event_done(cudaEvent_t event) {
   const cudaError_t status = cudaEventQuery(event);

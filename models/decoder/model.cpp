@@ -123,7 +123,7 @@ Bundle HeadBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout&
   const auto wanted = [&](const Tensor& stream) { return tokens.output_rows.defined() && stream.defined() ? gather_rows(ctx, stream, tokens.output_rows) : stream; };
   const Tensor x = final_norm_(ctx, wanted(in.residual), wanted(in.branch)).y;
   if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_})};
-  return {.output = linear(ctx, x, output_).slice(1, 0, vocab_size_)};
+  return {.output = linear_fp32(ctx, x, output_).slice(1, 0, vocab_size_)};
 }
 
 DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size) : store_(store), config_(config) {

@@ -21,7 +21,8 @@ Ids run(const BeamOptions& options, const Distribution& after) {
   while (!search.done()) {
     std::vector<float> logits;
     for (const BeamSearch::Beam& beam : search.beams())
-      for (const float probability : after(beam.ids)) logits.push_back(std::log(probability) + 3);  // any offset: they are normalised
+      for (const float probability : after(beam.ids))
+        logits.push_back(std::log(probability) + 3);  // any offset: they are normalised
     search.advance(logits);
   }
   return search.best();
@@ -31,9 +32,9 @@ Ids run(const BeamOptions& options, const Distribution& after) {
 
 TEST_CASE("beams find what greedy walks past", "[beam_search]") {
   const Distribution garden = [](const Ids& ids) -> std::vector<float> {
-    if (ids.empty()) return {0.5f, 0.4f, 0.05f, 0.05f};        // 0 looks best ...
+    if (ids.empty()) return {0.5f, 0.4f, 0.05f, 0.05f};  // 0 looks best ...
     if (ids == Ids{0}) return {0.3f, 0.25f, 0.25f, 0.2f};
-    return {0.02f, 0.02f, 0.94f, 0.02f};                       // ... but after 1 comes a sure 2
+    return {0.02f, 0.02f, 0.94f, 0.02f};  // ... but after 1 comes a sure 2
   };
   CHECK(run({.num_beams = 2, .max_new_tokens = 2}, garden) == Ids{1, 2});
 }

@@ -17,12 +17,15 @@ using Sequences = std::vector<std::vector<int32_t>>;
 Sequences matrix(const GoldenArray& array) {
   Sequences sequences;
   for (int64_t row = 0; row < array.shape[0]; ++row)
-    sequences.emplace_back(array.values.begin() + row * array.shape[1], array.values.begin() + (row + 1) * array.shape[1]);
+    sequences.emplace_back(array.values.begin() + row * array.shape[1],
+                           array.values.begin() + (row + 1) * array.shape[1]);
   return sequences;
 }
 
 struct Ready : SmallDecoder {
-  explicit Ready(const std::string& family, double dropout = 0) : SmallDecoder({}, with_dropout(family, dropout)) { allocate(); }
+  explicit Ready(const std::string& family, double dropout = 0) : SmallDecoder({}, with_dropout(family, dropout)) {
+    allocate();
+  }
   static DecoderConfig with_dropout(const std::string& family, double dropout) {
     DecoderConfig config = small_config(family);
     config.init_method_std = 0.3;  // far from uniform logits, so that texts differ
@@ -36,7 +39,9 @@ struct Ready : SmallDecoder {
 
 const Sequences kPrompts = {{3, 9, 27}, {60}, {5, 4, 3, 2, 1, 0}};
 
-std::vector<int32_t> first(const std::vector<int32_t>& ids, size_t count) { return {ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count)}; }
+std::vector<int32_t> first(const std::vector<int32_t>& ids, size_t count) {
+  return {ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(count)};
+}
 
 }  // namespace
 
@@ -46,10 +51,15 @@ TEST_CASE("greedy and beam search give the golden ids", "[generate][golden]") {
   CHECK(loaded.eos_ids == std::vector<int32_t>{127});
   CHECK(loaded.tokenizer == nullptr);
   const auto golden = read_golden_arrays(folder + "/io.safetensors");
-  const Sequences prompts = matrix(golden.at("in.input_ids")), greedy = matrix(golden.at("out.greedy")), beam3 = matrix(golden.at("out.beam3"));
-  const auto new_tokens = [&](const Sequences& expected) { return static_cast<int64_t>(expected[0].size() - prompts[0].size()); };
-  CHECK(generate(*loaded.ctx, *loaded.model, prompts, {.max_new_tokens = new_tokens(greedy), .eos_ids = loaded.eos_ids}) == greedy);
-  CHECK(generate(*loaded.ctx, *loaded.model, prompts, {.max_new_tokens = new_tokens(beam3), .num_beams = 3, .eos_ids = loaded.eos_ids}) == beam3);
+  const Sequences prompts = matrix(golden.at("in.input_ids")), greedy = matrix(golden.at("out.greedy")),
+                  beam3 = matrix(golden.at("out.beam3"));
+  const auto new_tokens = [&](const Sequences& expected) {
+    return static_cast<int64_t>(expected[0].size() - prompts[0].size());
+  };
+  CHECK(generate(*loaded.ctx, *loaded.model, prompts,
+                 {.max_new_tokens = new_tokens(greedy), .eos_ids = loaded.eos_ids}) == greedy);
+  CHECK(generate(*loaded.ctx, *loaded.model, prompts,
+                 {.max_new_tokens = new_tokens(beam3), .num_beams = 3, .eos_ids = loaded.eos_ids}) == beam3);
 }
 
 TEST_CASE("prompts of a batch do not influence one another", "[generate]") {
@@ -69,7 +79,9 @@ TEST_CASE("prompts of a batch do not influence one another", "[generate]") {
 
 TEST_CASE("sampling repeats with its seed and varies with it", "[generate]") {
   Ready model("llama");
-  const auto drawn = [&](const Sequences& prompts, uint64_t seed) { return model(prompts, {.max_new_tokens = 9, .sampling = {.temperature = 2, .seed = seed}}); };
+  const auto drawn = [&](const Sequences& prompts, uint64_t seed) {
+    return model(prompts, {.max_new_tokens = 9, .sampling = {.temperature = 2, .seed = seed}});
+  };
   const Sequences once = drawn(kPrompts, 1);
   CHECK(drawn(kPrompts, 1) == once);
   CHECK(drawn(kPrompts, 2) != once);
@@ -107,7 +119,8 @@ TEST_CASE("tokens are told as they come", "[generate]") {
   Ready model("qwen2");
   const GenerateOptions options{.max_new_tokens = 5, .num_beams = GENERATE(1, 2)};
   Sequences told = kPrompts;
-  const Sequences result = model(kPrompts, options, [&](int64_t sequence, int32_t id) { told[static_cast<size_t>(sequence)].push_back(id); });
+  const Sequences result = model(
+      kPrompts, options, [&](int64_t sequence, int32_t id) { told[static_cast<size_t>(sequence)].push_back(id); });
   CHECK(told == result);
 }
 
@@ -124,15 +137,20 @@ TEST_CASE("generation inside training neither drops nor records, and leaves both
 
 TEST_CASE("prompts and options that cannot work are refused", "[generate]") {
   Ready model("gpt");
-  const auto refusal = [&](const Sequences& prompts, const GenerateOptions& options) { return error_of<UsageError>([&] { model(prompts, options); }); };
+  const auto refusal = [&](const Sequences& prompts, const GenerateOptions& options) {
+    return error_of<UsageError>([&] { model(prompts, options); });
+  };
   CHECK(refusal({{1}, {}}, {}) == "generate: prompt 1: holds no token; try: a text of one token or more");
   CHECK(refusal({std::vector<int32_t>(16, 1)}, {}) ==
-        "generate: prompt 0: is 16 tokens long, which leaves none of the model's max_position_embeddings (16) for an answer; try: a shorter prompt");
-  CHECK(refusal({{1, 61}}, {}) == "generate: prompt 0: token id 61 is not in the vocabulary of 61; try: the tokenizer that belongs to the model");
+        "generate: prompt 0: is 16 tokens long, which leaves none of the model's max_position_embeddings (16) for an "
+        "answer; try: a shorter prompt");
+  CHECK(refusal({{1, 61}}, {}) ==
+        "generate: prompt 0: token id 61 is not in the vocabulary of 61; try: the tokenizer that belongs to the model");
   CHECK(refusal({{1, -1}}, {}).find("token id -1") != std::string::npos);
   CHECK(refusal({{1}}, {.max_new_tokens = 0}) == "generate: max_new_tokens: 0 asks for nothing; try: 1 or more");
   CHECK(refusal({{1}}, {.num_beams = 0}) == "generate: num_beams: 0 makes no sense; try: 1 (no beam search) or more");
-  CHECK(refusal({{1}}, {.sampling = {.temperature = 1}, .num_beams = 2}) == "generate: num_beams: beam search does not sample; try: temperature 0, or num_beams 1");
+  CHECK(refusal({{1}}, {.sampling = {.temperature = 1}, .num_beams = 2}) ==
+        "generate: num_beams: beam search does not sample; try: temperature 0, or num_beams 1");
   CHECK(refusal({{1}}, {.sampling = {.top_p = 2}}).find("top_p") != std::string::npos);
   CHECK(model({}, {}).empty());
 }
@@ -142,7 +160,8 @@ TEST_CASE("weights that are not finite are told, not sampled from", "[generate]"
   Parameter* const norm = model.store.find("final_norm.weight");
   REQUIRE(norm != nullptr);
   model.store.write(model.ctx, *norm, std::vector<float>(48, NAN).data());
-  CHECK(error_of<CheckpointError>([&] { model(kPrompts, {}); }) == "generate: logits: are not finite; try: check the weights, or compute in fp32");
+  CHECK(error_of<CheckpointError>([&] { model(kPrompts, {}); }) ==
+        "generate: logits: are not finite; try: check the weights, or compute in fp32");
 }
 
 TEST_CASE("shorter sequences are padded as transformers does", "[generate]") {

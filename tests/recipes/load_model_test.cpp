@@ -65,15 +65,19 @@ TEST_CASE("where a text ends stands in generation_config.json before config.json
 }
 
 TEST_CASE("folders that hold no model, or a damaged one, are named", "[load_model]") {
-  const auto refusal = [](const std::string& path) { return error_of<CheckpointError>([&] { load_model(path, Device{}, Precision::fp32); }); };
-  const std::string suggestion = "; try: a Hugging Face folder (config.json), a checkpoint (manifest.json), or the folder of a run that saved one";
+  const auto refusal = [](const std::string& path) {
+    return error_of<CheckpointError>([&] { load_model(path, Device{}, Precision::fp32); });
+  };
+  const std::string suggestion =
+      "; try: a Hugging Face folder (config.json), a checkpoint (manifest.json), or the folder of a run that saved one";
   CHECK(refusal("/nowhere/at/all") == "/nowhere/at/all: does not exist" + suggestion);
   const TemporaryFolder folder;
   CHECK(refusal(folder.path()) == folder.path() + ": holds no model" + suggestion);
   fs::create_directory(folder / "checkpoints");
   CHECK(refusal(folder.path()) == folder.path() + ": holds no model" + suggestion);
   copy_golden(folder, R"({"eos_token_id": "<s>"})");
-  CHECK(refusal(folder.path()) == folder / "generation_config.json" + ": eos_token_id: is neither an id nor a list of ids");
+  CHECK(refusal(folder.path()) ==
+        folder / "generation_config.json" + ": eos_token_id: is neither an id nor a list of ids");
   test::write_file(folder / "generation_config.json", "[");
   CHECK(refusal(folder.path()) == folder / "generation_config.json" + ": is not a JSON object");
   fs::remove(folder / "model.safetensors");

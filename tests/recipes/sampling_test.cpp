@@ -76,9 +76,11 @@ TEST_CASE("a draw depends on seed, sequence and position alone", "[sampling]") {
 TEST_CASE("sampling options that make no sense are refused", "[sampling]") {
   const auto refusal = [](const SamplingOptions& options) { return error_of<UsageError>([&] { check(options); }); };
   CHECK(refusal({.temperature = 1, .top_k = 5, .top_p = 0.5}).empty());
-  CHECK(refusal({.temperature = -1}) == "generate: temperature: -1.000000 makes no sense; try: 0 (greedy) or a positive number");
+  CHECK(refusal({.temperature = -1}) ==
+        "generate: temperature: -1.000000 makes no sense; try: 0 (greedy) or a positive number");
   CHECK(refusal({.temperature = NAN}).find("temperature") != std::string::npos);
   CHECK(refusal({.top_k = -1}) == "generate: top_k: -1 makes no sense; try: 0 (all tokens) or a positive number");
-  CHECK(refusal({.top_p = 0}) == "generate: top_p: 0.000000 makes no sense; try: a number above 0, up to 1 (all tokens)");
+  CHECK(refusal({.top_p = 0}) ==
+        "generate: top_p: 0.000000 makes no sense; try: a number above 0, up to 1 (all tokens)");
   CHECK(refusal({.top_p = 1.5}).find("top_p") != std::string::npos);
 }

@@ -28,7 +28,8 @@ struct OnCpu {
 
 std::vector<float> noise(int64_t count, uint32_t seed) {
   std::vector<float> values;
-  for (int64_t i = 0; i < count; ++i) values.push_back(static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) * 0x1p-23f - 1);
+  for (int64_t i = 0; i < count; ++i)
+    values.push_back(static_cast<float>((seed = seed * 1664525u + 1013904223u) >> 8) * 0x1p-23f - 1);
   return values;
 }
 
@@ -37,17 +38,23 @@ struct Sequence {
   int64_t length;
   std::vector<float> q, k, v;
   Sequence(int64_t length, uint32_t seed)
-      : length(length), q(noise(length * kHeads * kHeadSize, seed)), k(noise(length * kGroups * kHeadSize, seed + 1)), v(noise(length * kGroups * kHeadSize, seed + 2)) {}
+      : length(length),
+        q(noise(length * kHeads * kHeadSize, seed)),
+        k(noise(length * kGroups * kHeadSize, seed + 1)),
+        v(noise(length * kGroups * kHeadSize, seed + 2)) {}
 };
 
 // Attention of each sequence alone, without a cache.
 std::vector<float> attend_at_once(const Sequence& sequence, int64_t window) {
   OnCpu cpu;
   KvCache cache(cpu.ctx, 1, 1, sequence.length, kGroups, kHeadSize);  // only for the layout of one segment
-  TokenLayout tokens = cache.layout(cpu.ctx, std::vector<int32_t>(static_cast<size_t>(sequence.length)), {sequence.length});
+  TokenLayout tokens =
+      cache.layout(cpu.ctx, std::vector<int32_t>(static_cast<size_t>(sequence.length)), {sequence.length});
   tokens.cache = nullptr;
-  const Tensor out = attention(cpu.ctx, cpu.tensor({sequence.length, kHeads, kHeadSize}, sequence.q), cpu.tensor({sequence.length, kGroups, kHeadSize}, sequence.k),
-                               cpu.tensor({sequence.length, kGroups, kHeadSize}, sequence.v), tokens, {.scale = 0.35f, .window = window});
+  const Tensor out = attention(cpu.ctx, cpu.tensor({sequence.length, kHeads, kHeadSize}, sequence.q),
+                               cpu.tensor({sequence.length, kGroups, kHeadSize}, sequence.k),
+                               cpu.tensor({sequence.length, kGroups, kHeadSize}, sequence.v), tokens,
+                               {.scale = 0.35f, .window = window});
   return read_fp32(cpu.ctx, out);
 }
 
@@ -56,7 +63,8 @@ std::vector<float> rows(const std::vector<float>& values, int64_t first, int64_t
 }
 
 // The sequences through the cache, counts[step][sequence] tokens at a time; the outputs of each, joined.
-std::vector<std::vector<float>> attend_in_steps(const std::vector<Sequence>& sequences, const std::vector<std::vector<int64_t>>& counts, int64_t window) {
+std::vector<std::vector<float>> attend_in_steps(const std::vector<Sequence>& sequences,
+                                                const std::vector<std::vector<int64_t>>& counts, int64_t window) {
   OnCpu cpu;
   const LocalAttention core({.scale = 0.35f, .window = window});
   KvCache cache(cpu.ctx, 2, static_cast<int64_t>(sequences.size()), 12, kGroups, kHeadSize);
@@ -65,14 +73,18 @@ std::vector<std::vector<float>> attend_in_steps(const std::vector<Sequence>& seq
     std::vector<float> q, k, v;
     int64_t total = 0;
     for (size_t i = 0; i < sequences.size(); ++i) {
-      for (const auto& [to, from, width] : {std::tuple{&q, &sequences[i].q, kHeads * kHeadSize}, {&k, &sequences[i].k, kGroups * kHeadSize}, {&v, &sequences[i].v, kGroups * kHeadSize}}) {
+      for (const auto& [to, from, width] : {std::tuple{&q, &sequences[i].q, kHeads * kHeadSize},
+                                            {&k, &sequences[i].k, kGroups * kHeadSize},
+                                            {&v, &sequences[i].v, kGroups * kHeadSize}}) {
         const std::vector<float> more = rows(*from, cache.length(static_cast<int64_t>(i)), step[i], width);
         to->insert(to->end(), more.begin(), more.end());
       }
       total += step[i];
     }
     const TokenLayout tokens = cache.layout(cpu.ctx, std::vector<int32_t>(static_cast<size_t>(total)), step);
-    const Tensor out = core.forward(cpu.ctx, cpu.tensor({total, kHeads, kHeadSize}, q), cpu.tensor({total, kGroups, kHeadSize}, k), cpu.tensor({total, kGroups, kHeadSize}, v), tokens, 1);
+    const Tensor out =
+        core.forward(cpu.ctx, cpu.tensor({total, kHeads, kHeadSize}, q), cpu.tensor({total, kGroups, kHeadSize}, k),
+                     cpu.tensor({total, kGroups, kHeadSize}, v), tokens, 1);
     cache.advance(step);
     const std::vector<float> values = read_fp32(cpu.ctx, out);
     int64_t first = 0;
@@ -104,10 +116,12 @@ TEST_CASE("a reordered cache continues the sequences it is told to", "[kv_cache]
   const Sequence one(6, 7), two(4, 70);
   OnCpu cpu;
   KvCache cache(cpu.ctx, 1, 3, 8, kGroups, kHeadSize);
-  const auto append = [&](const std::vector<float>& k, const std::vector<float>& v, const std::vector<int64_t>& counts) {
+  const auto append = [&](const std::vector<float>& k, const std::vector<float>& v,
+                          const std::vector<int64_t>& counts) {
     const int64_t total = counts[0] + counts[1] + counts[2];
     cache.layout(cpu.ctx, std::vector<int32_t>(static_cast<size_t>(total)), counts);
-    const KvCache::View all = cache.append(cpu.ctx, 0, cpu.tensor({total, kGroups, kHeadSize}, k), cpu.tensor({total, kGroups, kHeadSize}, v));
+    const KvCache::View all = cache.append(cpu.ctx, 0, cpu.tensor({total, kGroups, kHeadSize}, k),
+                                           cpu.tensor({total, kGroups, kHeadSize}, v));
     cache.advance(counts);
     return std::pair{read_fp32(cpu.ctx, all.keys), read_fp32(cpu.ctx, all.values)};
   };
@@ -132,7 +146,10 @@ TEST_CASE("a reordered cache continues the sequences it is told to", "[kv_cache]
 TEST_CASE("a full cache says so", "[kv_cache]") {
   OnCpu cpu;
   KvCache cache(cpu.ctx, 1, 2, 4, kGroups, kHeadSize);
-  CHECK(error_of<ShapeError>([&] { cache.layout(cpu.ctx, std::vector<int32_t>(6), {1, 5}); }) ==
-        "generate: sequence 1: needs 5 positions, the cache holds 4");
-  CHECK(error_of<ShapeError>([&] { cache.layout(cpu.ctx, std::vector<int32_t>(3), {1, 1}); }) == "generate: ids: 3 given, 2 counted");
+  CHECK(error_of<ShapeError>([&] {
+          cache.layout(cpu.ctx, std::vector<int32_t>(6), {1, 5});
+        }) == "generate: sequence 1: needs 5 positions, the cache holds 4");
+  CHECK(error_of<ShapeError>([&] {
+          cache.layout(cpu.ctx, std::vector<int32_t>(3), {1, 1});
+        }) == "generate: ids: 3 given, 2 counted");
 }

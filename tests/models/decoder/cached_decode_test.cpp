@@ -13,11 +13,17 @@ namespace {
 std::vector<float> logits_at_once(SmallDecoder& decoder, const std::vector<int32_t>& ids) {
   std::vector<int32_t> positions(ids.size());
   std::iota(positions.begin(), positions.end(), 0);
-  const MicroBatch batch{.micro_batch_size = 1, .seq_length = static_cast<int64_t>(ids.size()), .tokens = ids, .labels = ids, .positions = positions,
-                         .segment_offsets = {0, static_cast<int32_t>(ids.size())}, .sample_numbers = {0}};
+  const MicroBatch batch{.micro_batch_size = 1,
+                         .seq_length = static_cast<int64_t>(ids.size()),
+                         .tokens = ids,
+                         .labels = ids,
+                         .positions = positions,
+                         .segment_offsets = {0, static_cast<int32_t>(ids.size())},
+                         .sample_numbers = {0}};
   TokenLayout tokens = place(decoder.ctx, batch);
   tokens.labels = Tensor();  // logits are wanted
-  const Tensor logits = decoder.model.forward(decoder.ctx, tokens).output, whole = decoder.ctx.empty(logits.shape(), logits.dtype());
+  const Tensor logits = decoder.model.forward(decoder.ctx, tokens).output,
+               whole = decoder.ctx.empty(logits.shape(), logits.dtype());
   copy_rows(decoder.ctx, whole, logits);
   return read_fp32(decoder.ctx, whole);
 }
@@ -42,12 +48,15 @@ TEST_CASE("logits through the cache are those of the whole text", "[kv_cache]") 
   decoder.allocate();
   ExecContext& ctx = decoder.ctx;
   const std::vector<int32_t> ids = small_batch(config, 2, 11).tokens;
-  const std::vector<std::vector<int32_t>> texts = {{ids.begin(), ids.begin() + 16}, {ids.begin() + 16, ids.begin() + 27}};
-  const std::vector<std::vector<float>> expected = {logits_at_once(decoder, texts[0]), logits_at_once(decoder, texts[1])};
+  const std::vector<std::vector<int32_t>> texts = {{ids.begin(), ids.begin() + 16},
+                                                   {ids.begin() + 16, ids.begin() + 27}};
+  const std::vector<std::vector<float>> expected = {logits_at_once(decoder, texts[0]),
+                                                    logits_at_once(decoder, texts[1])};
 
   KvCache cache(ctx, config.num_layers, 2, 16, config.num_query_groups, config.head_dim);
   const bool last_rows_only = GENERATE(false, true);
-  for (const std::vector<int64_t>& counts : std::vector<std::vector<int64_t>>{{7, 3}, {1, 1}, {1, 0}, {4, 6}, {2, 1}, {1, 0}}) {
+  for (const std::vector<int64_t>& counts :
+       std::vector<std::vector<int64_t>>{{7, 3}, {1, 1}, {1, 0}, {4, 6}, {2, 1}, {1, 0}}) {
     std::vector<int32_t> step, last_rows;
     std::vector<std::pair<size_t, int64_t>> rows;  // text and position of each row of logits
     for (size_t i = 0; i < 2; ++i) {
@@ -71,7 +80,8 @@ TEST_CASE("logits through the cache are those of the whole text", "[kv_cache]") 
     const std::vector<float> ours = read_fp32(ctx, whole);
     for (size_t r = 0; r < rows.size(); ++r) {
       const auto& [text, position] = rows[r];
-      check_close(ours.data() + static_cast<int64_t>(r) * config.vocab_size, expected[text].data() + position * config.vocab_size, config.vocab_size);
+      check_close(ours.data() + static_cast<int64_t>(r) * config.vocab_size,
+                  expected[text].data() + position * config.vocab_size, config.vocab_size);
     }
   }
 }
