@@ -68,7 +68,10 @@ void note_settings_without_effect(Recipe& recipe) {
   note(model.add_qkv_bias && model.add_bias_linear, "model.add_qkv_bias", "add_bias_linear adds that bias already");
   note(model.window_size >= model.seq_length, "model.window_size", "no sequence is longer");
   note(!recipe.data.mock, "data.mock_pattern", "data.mock is false");
-  note(recipe.data.mock || !recipe.data.text.empty(), "data.path_to_cache", "only indexed sets have index files");
+  note(true, "data.path_to_cache", "the sample order is worked out in memory at each start");
+  note(recipe.data.num_workers != 1, "data.num_workers", "one thread prepares batches ahead");
+  for (const char* key : {"data.eod_mask_loss", "data.reset_position_ids", "data.reset_attention_mask"})
+    note(recipe.data.mock || !recipe.data.text.empty(), key, "only indexed sets hold documents");
   note(recipe.trainer.val_check_interval == 0, "trainer.limit_val_batches",
        "there is no validation; set trainer.val_check_interval");
   note(recipe.trainer.precision == Precision::fp32, "optim.master_dtype",

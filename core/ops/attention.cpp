@@ -35,7 +35,7 @@ struct Call {
   AttentionShape shape;
   AttentionGradStrides strides;
   kernels::RandomKey dropout_key;
-  bool may_use_library, library;
+  bool may_use_library, by_library;
 };
 
 kernels::AttentionSegments segments_of(const Tensor& query_begin, const Tensor& query_end, const Tensor& key_begin, const Tensor& key_end) {
@@ -66,7 +66,7 @@ std::vector<Tensor> attention_grad_input(Backward& back, const Call& call) {
     launch(ctx, "attention",
            [&] { kernels::attention_backward_cpu(dq.data<T>(), dk.data<T>(), dv.data<T>(), dout.data<T>(), q.data<T>(), k.data<T>(), v.data<T>(), out.data<T>(), lse.data<float>(), delta.data<float>(), segments, shape, strides, dropout); },
            [&] {
-             if (call.library) {
+             if (call.by_library) {
                kernels::cudnn_attention_backward(ctx.runtime().cudnn_attention(), dq.data<bf16>(), dk.data<bf16>(), dv.data<bf16>(), dout.data<bf16>(), q.data<bf16>(), k.data<bf16>(), v.data<bf16>(),
                                                  out.data<bf16>(), lse.data<float>(), shape, strides, ctx.deterministic(), workspace.raw(), ctx.stream());
              } else {
@@ -89,8 +89,8 @@ Tensor attention(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tenso
                        .window = options.window, .softcap = options.softcap, .dropout = ctx.training() ? options.dropout : 0};
   const int64_t packed_stride = (shape.num_heads + 2 * shape.num_groups) * shape.head_size;
   Call call{.shape = shape, .strides = {.dout_stride = shape.out_stride, .dq_stride = packed_stride, .dk_stride = packed_stride, .dv_stride = packed_stride},
-            .dropout_key = ctx.random_key(options.dropout_site), .may_use_library = library_may_serve(ctx, shape, tokens, options, q.dtype()), .library = false};
-  call.library = call.may_use_library && library_serves(ctx, shape, call.strides);
+            .dropout_key = ctx.random_key(options.dropout_site), .may_use_library = library_may_serve(ctx, shape, tokens, options, q.dtype()), .by_library = false};
+  call.by_library = call.may_use_library && library_serves(ctx, shape, call.strides);
 
   const Tensor out = ctx.empty(q.shape(), q.dtype()), lse = ctx.empty({shape.num_heads, shape.query_tokens}, DType::fp32);
   Tensor workspace;
@@ -102,7 +102,7 @@ Tensor attention(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tenso
     launch(ctx, "attention",
            [&] { kernels::attention_forward_cpu(out.data<T>(), lse.data<float>(), q.data<T>(), k.data<T>(), v.data<T>(), segments, shape, dropout); },
            [&] {
-             if (call.library) {
+             if (call.by_library) {
                kernels::cudnn_attention_forward(ctx.runtime().cudnn_attention(), out.data<bf16>(), lse.data<float>(), q.data<bf16>(), k.data<bf16>(), v.data<bf16>(), shape, workspace.raw(), ctx.stream());
              } else {
                kernels::attention_forward_cuda(out.data<T>(), lse.data<float>(), q.data<T>(), k.data<T>(), v.data<T>(), segments, shape, dropout, ctx.stream());

@@ -98,7 +98,7 @@ checkpoint: {restore_from_path: there}
   CHECK(recipe.data.blend == std::vector<std::string>{"a"});
   CHECK(recipe.data.path_to_cache == "cache");
   CHECK(recipe.checkpoint.load == "there");
-  CHECK(recipe.notices.size() == 8);
+  CHECK(recipe.notices.size() == 9);  // eight aliases, and that path_to_cache has no effect
   CHECK(recipe.notices[0] == "r.yaml:2: trainer.train_iters is read as trainer.max_steps");
 }
 
