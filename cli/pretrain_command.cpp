@@ -42,9 +42,7 @@ void print_memory(const ArenaStats& stats) {
 // Reads all that a run would read, and walks one step without data.
 void dry_run(const Recipe& recipe, Device device) {
   const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(recipe);
-  const Plan plan = make_plan(recipe, {.world_size = 1, .tokenizer_vocab_size = tokenizer ? std::optional(tokenizer->vocab_size()) : std::nullopt});
-  if (!plan.vocab_size)
-    throw RecipeError{recipe.places.where("model.vocab_size"), "model.vocab_size", "is not given, and there is no tokenizer to take it from", "model.vocab_size=N or tokenizer.type=byte"};
+  const Plan plan = plan_run(recipe, tokenizer.get());
   open_data(recipe, plan, tokenizer.get());
   std::cout << fmt::format("parameters: {}\ntokens per step: {} ({} micro-batches of {} x {})\ntokens in all: {}\nFLOPs per token: {:.3g} (causal), {:.3g} (full attention)\n", *plan.num_parameters,
                            plan.tokens_per_step, plan.gradient_accumulation_steps, recipe.data.micro_batch_size, recipe.model.seq_length, plan.total_tokens, plan.flops_per_token->causal, plan.flops_per_token->full);

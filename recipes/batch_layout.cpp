@@ -5,17 +5,6 @@
 #include "core/ops/copy.h"
 
 namespace nemo {
-namespace {
-
-template <class T>
-Tensor uploaded(ExecContext& ctx, const T* values, size_t count) {
-  const Tensor tensor = ctx.empty({static_cast<int64_t>(count)}, dtype_of<T>, MemoryTag::data);
-  upload(ctx, tensor, values);
-  return tensor;
-}
-
-}  // namespace
-
 TokenLayout place(ExecContext& ctx, const MicroBatch& batch) {
   // A sample is a sequence of its own; documents cut it further where the data set asked for that.
   std::vector<int32_t> bounds = batch.segment_offsets;
@@ -29,11 +18,11 @@ TokenLayout place(ExecContext& ctx, const MicroBatch& batch) {
   for (size_t i = 0; i < token_ids.size(); ++i)
     token_ids[i] = batch.sample_numbers[i / static_cast<size_t>(batch.seq_length)] * batch.seq_length + static_cast<int64_t>(i % static_cast<size_t>(batch.seq_length));
 
-  tokens.ids = uploaded(ctx, batch.tokens.data(), batch.tokens.size());
-  tokens.labels = uploaded(ctx, batch.labels.data(), batch.labels.size());
-  tokens.positions = uploaded(ctx, batch.positions.data(), batch.positions.size());
-  tokens.token_ids = uploaded(ctx, token_ids.data(), token_ids.size());
-  const Tensor offsets = uploaded(ctx, bounds.data(), bounds.size());
+  tokens.ids = from_host(ctx, batch.tokens);
+  tokens.labels = from_host(ctx, batch.labels);
+  tokens.positions = from_host(ctx, batch.positions);
+  tokens.token_ids = from_host(ctx, token_ids);
+  const Tensor offsets = from_host(ctx, bounds);
   tokens.query_begin = tokens.key_begin = offsets.slice(0, 0, tokens.num_segments);
   tokens.query_end = tokens.key_end = offsets.slice(0, 1, tokens.num_segments);
   return tokens;

@@ -18,12 +18,6 @@ namespace {
 constexpr const char* kCarriedFiles[] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
                                          "added_tokens.json", "vocab.json", "merges.txt", "chat_template.jinja"};
 
-int64_t num_elements(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
-}
-
 // The parameters of a model as files hold them, without padding.
 std::vector<NamedShape> parameter_shapes(const DecoderConfig& config) {
   ParameterStore store;

@@ -5,16 +5,6 @@
 #include "models/hugging_face.h"
 
 namespace nemo {
-namespace {
-
-int64_t num_elements(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) count *= size;
-  return count;
-}
-
-}  // namespace
-
 std::vector<NamedShape> named_shapes(const ParameterStore& store) {
   std::vector<NamedShape> shapes;
   for (const Parameter* parameter : store.parameters()) {

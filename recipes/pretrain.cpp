@@ -39,7 +39,7 @@ std::vector<MicroBatch> next_global_batch(DataLoader& loader, const Plan& plan) 
 class Run {
  public:
   Run(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events)
-      : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(planned()),
+      : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(plan_run(recipe, tokenizer_.get())),
         data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic), trainer_(runtime_, trainer_options(recipe, plan_)),
         checkpoints_(recipe, tokenizer_.get()), folder_(run_folder(recipe)) {
     phase("build");
@@ -79,13 +79,6 @@ class Run {
 
  private:
   struct Queued { PendingReport report; int64_t consumed_samples; };
-
-  Plan planned() {
-    const Plan plan = make_plan(recipe_, {.world_size = 1, .tokenizer_vocab_size = tokenizer_ ? std::optional(tokenizer_->vocab_size()) : std::nullopt});
-    if (!plan.vocab_size)
-      throw RecipeError{recipe_.places.where("model.vocab_size"), "model.vocab_size", "is not given, and there is no tokenizer to take it from", "model.vocab_size=N or tokenizer.type=byte"};
-    return plan;
-  }
 
   Device opened() {
     phase("data");

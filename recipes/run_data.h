@@ -13,6 +13,9 @@ namespace nemo {
 // The recipe's tokenizer; null when its type is none. A char tokenizer without a model is made from data.text.
 std::unique_ptr<Tokenizer> open_tokenizer(const Recipe& recipe);
 
+// The plan of a run on this rank; tokenizer may be null. RecipeError where nothing says how large the vocabulary is.
+Plan plan_run(const Recipe& recipe, const Tokenizer* tokenizer);
+
 struct RunData {
   std::shared_ptr<const Dataset> train;
   std::shared_ptr<const Dataset> validation;  // null when the run does not validate

@@ -180,9 +180,7 @@ void write_dump(const std::string& path, const Reference& reference, const std::
     const SafetensorsEntry* like = reference.set.find(name);
     if (like == nullptr) continue;
     std::vector<int64_t> shape = like->shape;
-    int64_t count = 1;
-    for (const int64_t size : shape) count *= size;
-    if (count != static_cast<int64_t>(values.size())) shape = {static_cast<int64_t>(values.size())};
+    if (num_elements(shape) != static_cast<int64_t>(values.size())) shape = {static_cast<int64_t>(values.size())};
     entries.push_back({.name = name, .dtype = DType::fp32, .shape = shape});
   }
   SafetensorsWriter writer(path, std::move(entries));

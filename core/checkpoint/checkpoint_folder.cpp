@@ -237,7 +237,7 @@ void CheckpointFolder::load(std::span<const BoxToLoad> boxes, Conversion convers
 
 void CheckpointFolder::verify() const {
   for (const FileRecord& record : manifest_.files) {
-    const MappedFile file(in_folder(path_, record.name));
+    const MappedFile file = map_file(in_folder(path_, record.name));
     if (file.bytes().size() != record.size_bytes || checksum(file.bytes()) != record.checksum) {
       throw CheckpointError{path_, record.name, "is damaged: its checksum does not match", "an earlier checkpoint"};
     }

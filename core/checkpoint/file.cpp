@@ -1,8 +1,6 @@
 #include "core/checkpoint/file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -59,22 +57,11 @@ std::string checksum(std::span<const std::byte> bytes) {
   return hex_of(XXH3_128bits(bytes.data(), bytes.size()));
 }
 
-void MappedFile::Unmap::operator()(const std::byte* data) const noexcept {
-  ::munmap(const_cast<std::byte*>(data), size);
-}
-
-MappedFile::MappedFile(const std::string& path) : path_(path) {
-  // O_NONBLOCK: a pipe in a file's place is refused below, not waited for.
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.value < 0) fail(path, "open", errno);
-  struct stat status {};
-  if (::fstat(file.value, &status) != 0) fail(path, "inspect", errno);
-  if (!S_ISREG(status.st_mode)) throw CheckpointError{path, "", "is not a regular file"};
-  if (status.st_size == 0) return;  // an empty range cannot be mapped
-  const size_t size = static_cast<size_t>(status.st_size);
-  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.value, 0);
-  if (data == MAP_FAILED) fail(path, "map", errno);
-  data_ = {static_cast<const std::byte*>(data), Unmap{size}};
+MappedFile map_file(const std::string& path) {
+  return MappedFile(path, [](const std::string& path, const std::string& action, int error) {
+    if (error == 0) throw CheckpointError{path, "", "is not a regular file"};
+    fail(path, action, error);
+  });
 }
 
 OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
@@ -119,7 +106,7 @@ void sync_directory(const std::string& path) {
 }
 
 std::string read_text_file(const std::string& path) {
-  const MappedFile file(path);
+  const MappedFile file = map_file(path);
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
 }
 

@@ -1,4 +1,4 @@
-// Files as checkpoints need them: mapped for reading, checksummed and flushed to the disk when written.
+// Files as checkpoints need them: mapped for reading (core/file), checksummed and flushed to the disk when written.
 // Not here: any format (safetensors.h, manifest.h).
 #pragma once
 #include <cstddef>
@@ -7,6 +7,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+
+#include "core/file/mapped_file.h"
 
 namespace nemo {
 
@@ -29,21 +31,7 @@ inline std::span<const std::byte> as_byte_span(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-// A whole file mapped read-only. The size is that of the moment of opening.
-class MappedFile {
- public:
-  explicit MappedFile(const std::string& path);  // CheckpointError when it cannot be opened or is no regular file
-  std::span<const std::byte> bytes() const { return {data_.get(), data_.get_deleter().size}; }
-  const std::string& path() const { return path_; }
-
- private:
-  struct Unmap {
-    size_t size;
-    void operator()(const std::byte* data) const noexcept;
-  };
-  std::string path_;
-  std::unique_ptr<const std::byte, Unmap> data_;
-};
+MappedFile map_file(const std::string& path);  // CheckpointError when it cannot be opened or is no regular file
 
 // A new file (an old one of that name is emptied). Errors, a full disk among them, are CheckpointErrors naming the
 // path.

@@ -137,7 +137,7 @@ uint64_t declared_bytes(const std::string& place, const SafetensorsEntry& tensor
   return *bytes;
 }
 
-SafetensorsFile::SafetensorsFile(const std::string& path) : file_(path) {
+SafetensorsFile::SafetensorsFile(const std::string& path) : file_(map_file(path)) {
   const std::span<const std::byte> all = file_.bytes();
   uint64_t header_bytes = 0;
   if (all.size() < sizeof header_bytes)

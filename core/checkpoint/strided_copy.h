@@ -27,5 +27,6 @@ void add_dim(StridedCopy& copy, StridedCopy::Dim dim);
 void run_copy(const StridedCopy& copy, const std::byte* from, std::byte* to, size_t element_bytes);
 
 std::vector<int64_t> row_major_strides(std::span<const int64_t> shape);
+int64_t num_elements(std::span<const int64_t> shape);
 
 }  // namespace nemo

@@ -102,7 +102,7 @@ const char* token_type_name(TokenType type) {
 TokenType token_type_for(int64_t vocab_size) { return vocab_size < 65500 ? TokenType::u16 : TokenType::i32; }
 
 IndexedDataset::IndexedDataset(const std::filesystem::path& prefix)
-    : prefix_(prefix), index_(with_suffix(prefix, ".idx")), tokens_(with_suffix(prefix, ".bin")) {
+    : prefix_(prefix), index_(map_data_file(with_suffix(prefix, ".idx"))), tokens_(map_data_file(with_suffix(prefix, ".bin"))) {
   FieldReader index(index_.bytes(), with_suffix(prefix, ".idx").string());
   const std::vector<char> magic = index.array<char>(sizeof(kMagic), "header");
   if (!std::equal(magic.begin(), magic.end(), kMagic)) throw index.error("not an index of token data: it does not begin with MMIDIDX");

@@ -71,12 +71,6 @@ ArenaStats Arena::stats() const {
   return stats_;
 }
 
-void Arena::reset_peak() {
-  std::lock_guard lock(mutex_);
-  stats_.peak_bytes = stats_.live_bytes;
-  stats_.at_peak_by_tag = stats_.live_by_tag;
-}
-
 void* Arena::lease(size_t bytes, MemoryTag tag) {
   std::lock_guard lock(mutex_);
   const size_t rounded = round_up(bytes, kAlignment);

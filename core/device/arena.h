@@ -59,7 +59,6 @@ class Arena {
 
   Device device() const { return device_; }
   ArenaStats stats() const;
-  void reset_peak();
 
  private:
   friend class DeviceBuffer;

@@ -7,16 +7,6 @@
 #include "core/ops/copy.h"
 
 namespace nemo {
-namespace {
-
-Tensor uploaded(ExecContext& ctx, const std::vector<int32_t>& values) {
-  const Tensor tensor = ctx.empty({static_cast<int64_t>(values.size())}, DType::int32, MemoryTag::data);
-  upload(ctx, tensor, values.data());
-  return tensor;
-}
-
-}  // namespace
-
 KvCache::KvCache(ExecContext& ctx, int64_t num_layers, int64_t num_sequences, int64_t max_length, int64_t num_groups, int64_t head_size)
     : max_length_(max_length), lengths_(static_cast<size_t>(num_sequences), 0) {
   for (int64_t layer = 0; layer < num_layers; ++layer) {
@@ -45,12 +35,12 @@ TokenLayout KvCache::layout(ExecContext& ctx, const std::vector<int32_t>& ids, c
     first += count;
   }
   if (first != tokens.num_tokens) throw ShapeError{"generate", "ids", std::to_string(tokens.num_tokens) + " given, " + std::to_string(first) + " counted"};
-  tokens.ids = uploaded(ctx, ids);
-  tokens.positions = uploaded(ctx, positions);
-  tokens.query_begin = uploaded(ctx, query_begin);
-  tokens.query_end = uploaded(ctx, query_end);
-  tokens.key_begin = uploaded(ctx, key_begin);
-  tokens.key_end = uploaded(ctx, key_end);
+  tokens.ids = from_host(ctx, ids);
+  tokens.positions = from_host(ctx, positions);
+  tokens.query_begin = from_host(ctx, query_begin);
+  tokens.query_end = from_host(ctx, query_end);
+  tokens.key_begin = from_host(ctx, key_begin);
+  tokens.key_end = from_host(ctx, key_end);
   tokens.cache = this;
   pending_ = counts;
   ctx.synchronize();  // the host vectors end here

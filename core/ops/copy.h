@@ -15,6 +15,12 @@ void convert(ExecContext& ctx, const Tensor& to, const Tensor& from);           
 // Bytes between host memory and a contiguous tensor. upload may return before the copy is done when the memory is pinned;
 // with ordinary memory both wait. Neither does anything on meta.
 void upload(ExecContext& ctx, const Tensor& to, const void* from);
+template <class T>
+Tensor from_host(ExecContext& ctx, const std::vector<T>& values, MemoryTag tag = MemoryTag::data) {  // [values.size()]
+  const Tensor tensor = ctx.empty({static_cast<int64_t>(values.size())}, dtype_of<T>, tag);
+  upload(ctx, tensor, values.data());
+  return tensor;
+}
 void download(ExecContext& ctx, void* to, const Tensor& from);
 void download_later(ExecContext& ctx, void* to, const Tensor& from);            // to: pinned memory; done when the stream gets there
 

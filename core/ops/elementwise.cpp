@@ -37,16 +37,6 @@ Tensor dropped(ExecContext& ctx, const Tensor& x, float rate, uint64_t site, con
 
 }  // namespace
 
-Tensor add(ExecContext& ctx, const Tensor& a, const Tensor& b) {
-  expect_shape("add", "b", b, a.shape());
-  expect_dtype("add", "b", b, a.dtype());
-  const Tensor y = ctx.empty(a.shape(), a.dtype());
-  add_into(ctx, y, a, b);
-  ctx.record({.op = "add", .inputs = {a, b}, .outputs = {y},
-              .grad_input = [](Backward& back) -> std::vector<Tensor> { return {back.grad_output(0), back.grad_output(0)}; }});
-  return y;
-}
-
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b) {
   const Shape shape = a.shape();
   a = contiguous(ctx, a);

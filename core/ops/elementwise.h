@@ -7,9 +7,6 @@
 
 namespace nemo {
 
-// a + b, shapes and dtypes equal.
-Tensor add(ExecContext& ctx, const Tensor& a, const Tensor& b);
-
 // The sum of two gradients of one value, written over one of them where nobody else reads it.
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b);
 

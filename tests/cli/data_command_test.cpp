@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "tests/cli/nemo_process.h"
-#include "tests/core/data/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo {
 namespace {
@@ -16,7 +16,7 @@ using testing::run_nemo;
 TEST_CASE("nemo data tokenize writes what nemo data inspect shows", "[cli][data]") {
   const test::TemporaryFolder folder;
   const std::string input = folder.write("in.jsonl", "{\"text\": \"hello\"}\n{\"text\": \"world!\"}\n").string();
-  const std::string output = (folder.path() / "out").string();
+  const std::string output = folder / "out";
   const auto done = run_nemo({"data", "tokenize", "--input", input, "--output", output, "--tokenizer", "byte", "--append-eod"});
   CHECK(done.exit_code == 0);
   CHECK(done.out == "wrote " + output + ".bin and .idx: 2 documents, 13 tokens\n");
@@ -31,7 +31,7 @@ TEST_CASE("nemo data tokenize writes what nemo data inspect shows", "[cli][data]
 
 TEST_CASE("nemo data says what is wrong", "[cli][data]") {
   const test::TemporaryFolder folder;
-  const std::string input = folder.write("in.jsonl", "{bad\n").string(), output = (folder.path() / "out").string();
+  const std::string input = folder.write("in.jsonl", "{bad\n").string(), output = folder / "out";
   const auto bad_line = run_nemo({"data", "tokenize", "--input", input, "--output", output, "--tokenizer", "byte"});
   CHECK(bad_line.exit_code == 1);
   CHECK_THAT(bad_line.err, Contains(input + ":1: not JSON: {bad"));

@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "models/registry.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 using namespace nemo::test;

@@ -6,7 +6,7 @@
 #include <map>
 
 #include "core/error.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 using nemo::test::error_of;

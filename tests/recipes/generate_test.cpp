@@ -5,7 +5,7 @@
 #include "core/autograd/tape.h"
 #include "core/error.h"
 #include "recipes/load_model.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 #include "tests/core/data/golden_arrays.h"
 #include "tests/models/decoder/small_decoder.h"
 

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "recipes/convert.h"
 #include "recipes/generate.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 namespace fs = std::filesystem;
 using namespace nemo;

@@ -1,6 +1,4 @@
 // Whole runs on the CPU: learning, exact resume, guards, stopping, and what is refused.
-#include <unistd.h>
-
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
@@ -14,23 +12,12 @@
 #include "recipes/dry_run.h"
 #include "recipes/pretrain.h"
 #include "recipes/run_data.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TemporaryFolder {
- public:
-  TemporaryFolder() : path_(fs::temp_directory_path() / ("nemo_pretrain_test_" + std::to_string(::getpid()) + "_" + std::to_string(counter_++))) { fs::create_directories(path_); }
-  ~TemporaryFolder() { fs::remove_all(path_); }
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-  std::string string() const { return path_.string(); }
-
- private:
-  static inline int counter_ = 0;
-  fs::path path_;
-};
 
 constexpr const char* kRecipe = R"(
 run: {name: test}
@@ -48,7 +35,7 @@ Recipe recipe_in(const TemporaryFolder& folder, std::vector<std::string> overrid
     std::ofstream out(text);
     for (int i = 0; i < 400; ++i) out << "the cat number " << i % 17 << " sat on the mat number " << i % 5 << ".\n";
   }
-  overrides.insert(overrides.begin(), {"data.text=" + text.string(), "run.results_dir=" + folder.string()});
+  overrides.insert(overrides.begin(), {"data.text=" + text.string(), "run.results_dir=" + folder.path()});
   return parse_recipe(kRecipe, "test.yaml", overrides, RecipeFolders({}));
 }
 
@@ -159,15 +146,15 @@ TEST_CASE("what a run refuses", "[pretrain]") {
   const auto refused = [&](std::vector<std::string> overrides) { return message_of([&] { pretrain(recipe_in(folder, std::move(overrides)), {}, {}); }); };
   using Catch::Contains;
   CHECK_THAT(refused({"data.text=null"}), Contains("data") && Contains("nothing to train on") && Contains("data.text=FILE"));
-  CHECK_THAT(refused({"data.text=" + (folder / "none.txt").string()}), Contains("none.txt") && Contains("cannot be read"));
+  CHECK_THAT(refused({"data.text=" + (folder / "none.txt")}), Contains("none.txt") && Contains("cannot be read"));
   std::ofstream(folder / "empty.txt").close();
-  CHECK_THAT(refused({"data.text=" + (folder / "empty.txt").string()}), Contains("empty.txt") && Contains("is empty"));
+  CHECK_THAT(refused({"data.text=" + (folder / "empty.txt")}), Contains("empty.txt") && Contains("is empty"));
   std::ofstream(folder / "short.txt") << "too short";
-  CHECK_THAT(refused({"data.text=" + (folder / "short.txt").string()}), Contains("train"));
+  CHECK_THAT(refused({"data.text=" + (folder / "short.txt")}), Contains("train"));
   CHECK_THAT(refused({"model.vocab_size=100"}), Contains("model.vocab_size") && Contains("100 is below the tokenizer's 257 tokens"));
   CHECK_THAT(refused({"data.global_batch_size=5"}), Contains("global_batch_size"));
   CHECK_THAT(refused({"tokenizer.type=none", "model.vocab_size=300"}), Contains("tokenizer.type") && Contains("data.text is text"));
-  CHECK_THAT(refused({"checkpoint.load=" + (folder / "nowhere").string()}), Contains("nowhere"));
+  CHECK_THAT(refused({"checkpoint.load=" + (folder / "nowhere")}), Contains("nowhere"));
   CHECK_THAT(message_of([&] {
                Runtime runtime({}, false, size_t{1} << 20);
                Tensor(runtime.arena(), {1 << 20}, DType::fp32, MemoryTag::activations);

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "core/error.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 using namespace nemo::test;

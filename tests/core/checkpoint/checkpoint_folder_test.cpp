@@ -8,7 +8,7 @@
 
 #include "core/checkpoint/retention.h"
 #include "core/error.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 using namespace nemo::test;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 using namespace nemo::test;

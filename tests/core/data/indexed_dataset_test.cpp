@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "core/error.h"
-#include "tests/core/data/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo {
 namespace {
@@ -31,7 +31,7 @@ class SmallSet {
     index_ = read_file_bytes(prefix() + ".idx");
     REQUIRE(index_.size() == kIndexBytes);
   }
-  std::string prefix() const { return (folder_.path() / "set").string(); }
+  std::string prefix() const { return folder_ / "set"; }
 
   template <class T>
   void expect(size_t at, T value, const std::string& message) {
@@ -56,7 +56,7 @@ class SmallSet {
 TEST_CASE("indexed data goes to disk and back", "[data]") {
   for (const int64_t vocab_size : {65499, 65500}) {
     const test::TemporaryFolder folder;
-    const auto prefix = folder.path() / "made/for/it/set";
+    const auto prefix = folder / "made/for/it/set";
     const Ids long_document(70000, 65498);
     {
       IndexedDatasetWriter writer(prefix, vocab_size);
@@ -69,7 +69,7 @@ TEST_CASE("indexed data goes to disk and back", "[data]") {
     }
     const IndexedDataset data(prefix);
     CHECK(data.token_type() == (vocab_size < 65500 ? TokenType::u16 : TokenType::i32));
-    CHECK(std::filesystem::file_size(prefix.string() + ".bin") == 70003u * (vocab_size < 65500 ? 2 : 4));
+    CHECK(std::filesystem::file_size(prefix + ".bin") == 70003u * (vocab_size < 65500 ? 2 : 4));
     CHECK(data.num_documents() == 3);
     CHECK(data.num_tokens() == 70003);
     CHECK((read_all(data, 0) == Ids{0, 7, 65498}));
@@ -102,13 +102,13 @@ TEST_CASE("what an unfinished writer wrote goes away", "[data]") {
 
 TEST_CASE("ids that do not fit are not written", "[data]") {
   const test::TemporaryFolder folder;
-  IndexedDatasetWriter writer(folder.path() / "set", 1000);
-  const std::string bin = (folder.path() / "set.bin").string();
+  IndexedDatasetWriter writer(folder / "set", 1000);
+  const std::string bin = folder / "set.bin";
   CHECK_THROWS_MATCHES(writer.add_document(Ids{65536}), DataError, Message(bin + ": token id 65536 does not fit u16"));
   CHECK_THROWS_MATCHES(writer.add_document(Ids{-1}), DataError, Message(bin + ": token id -1 does not fit u16"));
   folder.write("file", "");
-  CHECK_THROWS_MATCHES(IndexedDatasetWriter(folder.path() / "file/set", 10), DataError,
-                       Message((folder.path() / "file/set.bin").string() + ": cannot be written; try: a folder that can be written to"));
+  CHECK_THROWS_MATCHES(IndexedDatasetWriter(folder / "file/set", 10), DataError,
+                       Message(folder / "file/set.bin" + ": cannot be written; try: a folder that can be written to"));
 }
 
 TEST_CASE("missing files of a set", "[data]") {

@@ -9,7 +9,7 @@
 #include "core/data/indexed_dataset.h"
 #include "core/error.h"
 #include "tests/core/data/golden_arrays.h"
-#include "tests/core/data/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo {
 namespace {
@@ -148,13 +148,13 @@ TEST_CASE("data too small for one sample is refused", "[data]") {
   const test::TemporaryFolder folder;
   IndexedDataRequest request = small_request();
   request.split = "1";
-  request.blend.prefixes = {folder.path() / "few"};
+  request.blend.prefixes = {folder / "few"};
   const auto write = [&](int num_documents, std::vector<int32_t> tokens) {
-    IndexedDatasetWriter writer(folder.path() / "few", 100);
+    IndexedDatasetWriter writer(folder / "few", 100);
     for (int i = 0; i < num_documents; ++i) writer.add_document(tokens);
     writer.finish();
   };
-  const std::string place = (folder.path() / "few").string();
+  const std::string place = folder / "few";
 
   write(0, {});
   CHECK_THROWS_MATCHES(build_indexed_splits(request), DataError,

@@ -6,7 +6,7 @@
 #include "core/error.h"
 #include "core/tokenizer/byte_tokenizer.h"
 #include "core/tokenizer/char_tokenizer.h"
-#include "tests/core/data/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo {
 namespace {
@@ -17,9 +17,9 @@ using Texts = std::vector<std::string>;
 struct Fixture {
   test::TemporaryFolder folder;
   ByteTokenizer tokenizer;
-  TokenizeRequest request{.output = folder.path() / "out"};
+  TokenizeRequest request{.output = folder / "out"};
 
-  std::string path(const std::string& name) const { return (folder.path() / name).string(); }
+  std::string path(const std::string& name) const { return folder / name; }
   void input(const std::string& name, const std::string& contents) { request.inputs.push_back(folder.write(name, contents)); }
   TokenizeProgress run(const TokenizeObserver& observer = {}) const { return tokenize_files(request, tokenizer, observer); }
 

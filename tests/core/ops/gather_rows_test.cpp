@@ -5,7 +5,7 @@
 #include "core/error.h"
 #include "core/ops/copy.h"
 #include "core/ops/embedding.h"
-#include "tests/core/checkpoint/temporary_folder.h"
+#include "tests/core/checkpoint/checkpoint_files.h"
 
 using namespace nemo;
 

@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "core/tokenizer/stream_decoder.h"
 #include "core/tokenizer/utf8.h"
-#include "tests/core/data/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo {
 namespace {
@@ -77,7 +77,7 @@ class SmallTokenizer {
     return load_huggingface_tokenizer(folder_.path());
   }
   std::vector<int32_t> encode(const std::string& text) const { return load()->encode(text, false); }
-  std::string path() const { return (folder_.path() / "tokenizer.json").string(); }
+  std::string path() const { return folder_ / "tokenizer.json"; }
   const test::TemporaryFolder& folder() const { return folder_; }
 
  private:

@@ -5,7 +5,7 @@
 #include "core/tokenizer/char_tokenizer.h"
 #include "core/tokenizer/stream_decoder.h"
 #include "core/tokenizer/tokenizer.h"
-#include "tests/core/data/temporary_folder.h"
+#include "tests/temporary_folder.h"
 
 namespace nemo {
 
@@ -58,7 +58,7 @@ TEST_CASE("character tokenizer", "[tokenizer]") {
     const auto files = tokenizer->files();
     REQUIRE(files.size() == 1);
     folder.write(files[0].name, files[0].contents);
-    for (const auto& place : {folder.path(), folder.path() / files[0].name}) {
+    for (const auto& place : {folder.path(), folder / files[0].name}) {
       const auto again = load_tokenizer(TokenizerType::character, place);
       CHECK(again->vocab_size() == 4);
       CHECK(again->encode("ab\xC3\xA9\n", false) == ids);
@@ -68,7 +68,7 @@ TEST_CASE("character tokenizer", "[tokenizer]") {
 
 TEST_CASE("tokenizers that cannot be loaded", "[tokenizer]") {
   const test::TemporaryFolder folder;
-  const std::string place = folder.path().string();
+  const std::string place = folder.path();
   const auto load = [&](TokenizerType type, const std::string& model) { return load_tokenizer(type, model); };
   CHECK_THROWS_MATCHES(load(TokenizerType::character, ""), DataError,
                        Message("tokenizer.model: this type of tokenizer needs a file; try: a text file, or a char_tokenizer.json"));
