@@ -20,7 +20,7 @@ const std::vector<AvailableValues>& available_values() {
       {"run.time_limit", {"null"}},
       {"run.dependency", {"null"}},
       {"cluster.type", {"local"}},
-      {"trainer.precision", {"bf16-mixed", "fp32"}},
+      {"trainer.precision", {"bf16-mixed", "fp32", "fp8-mixed"}},
       {"model.recompute_granularity", {"none"}},
       {"model.cpu_offloading", {"false"}},
       {"parallelism.tensor_model_parallel_size", {"1"}},

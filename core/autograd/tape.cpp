@@ -176,6 +176,7 @@ void Tape::run_node(ExecContext& ctx, Node node) {
     throw ShapeError{std::string(node.op), "backward", "gave " + std::to_string(gradients.size()) + " gradients for " + std::to_string(node.inputs.size()) + " inputs"};
   back.grad_outputs_.clear();
   back.saved_.clear();
+  back.shared_.reset();
   for (size_t i = 0; i < gradients.size(); ++i)
     if (node.input_tracked[i] && gradients[i].defined()) add_gradient(ctx, node.inputs[i], std::move(gradients[i]));
 }

@@ -77,7 +77,7 @@ TEST_CASE("a small model learns its text", "[pretrain]") {
 }
 
 TEST_CASE("a run stopped at any step and resumed gives the same bits", "[pretrain]") {
-  const std::string precision = GENERATE("fp32", "bf16-mixed");
+  const std::string precision = GENERATE("fp32", "bf16-mixed", "fp8-mixed");
   const TemporaryFolder whole, parts;
   const RunResult straight = pretrain(recipe_in(whole, {"trainer.precision=" + precision}), {}, {});
   const std::map<std::string, std::string> expected = contents(straight.checkpoint);

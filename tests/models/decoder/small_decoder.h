@@ -1,6 +1,9 @@
 // A small decoder with a batch, for tests that run whole models.
 #pragma once
+#include <functional>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/autograd/tape.h"
@@ -46,8 +49,8 @@ inline MicroBatch small_batch(const DecoderConfig& config, int64_t num_samples, 
 
 // A model that owns all it needs.
 struct SmallDecoder {
-  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32)
-      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), model(store, config, (config.vocab_size + 15) / 16 * 16) {
+  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32, std::function<bool(const std::string&)> quantised_block = {})
+      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), store(std::move(quantised_block)), model(store, config, (config.vocab_size + 15) / 16 * 16) {
     ctx.set_step_state(state.device());
     ctx.set_deterministic(true);
   }

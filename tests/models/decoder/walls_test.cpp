@@ -25,6 +25,16 @@ DecoderConfig config_with_dropout(const std::string& family) {
   return config;
 }
 
+// In fp32, or in bf16 with the linears of the first two layers in fp8.
+struct Arithmetic {
+  bool fp8;
+  DType dtype() const { return fp8 ? DType::bf16 : DType::fp32; }
+  std::function<bool(const std::string&)> quantised_block() const {
+    if (!fp8) return {};
+    return [](const std::string& block) { return block == "layers.0" || block == "layers.1"; };
+  }
+};
+
 void begin(SmallDecoder& decoder, const MicroBatch& batch) {
   decoder.state.begin(decoder.ctx, {.step = 3, .inverse_loss_denominator = 1.0f / static_cast<float>(batch.num_loss_tokens)});
   decoder.store.begin_step();
@@ -46,8 +56,8 @@ void run(SmallDecoder& decoder, const MicroBatch& batch, Tape& tape) {
   tape.backward(decoder.ctx, {{log_prob, Tensor()}});
 }
 
-Outcome plain(const DecoderConfig& config, const MicroBatch& batch, const std::string& frozen = "") {
-  SmallDecoder decoder({}, config);
+Outcome plain(const DecoderConfig& config, Arithmetic arithmetic, const MicroBatch& batch, const std::string& frozen = "") {
+  SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
   if (!frozen.empty()) decoder.store.find(frozen)->trainable = false;
   decoder.allocate();
   Tape tape;
@@ -68,15 +78,16 @@ std::vector<FlatBuffer*> buffers_of(SmallDecoder& decoder, const std::string& bl
 
 TEST_CASE("loss and gradients keep their bits whatever is done around the blocks", "[walls]") {
   const std::string family = GENERATE("gpt", "llama", "mistral", "qwen2", "qwen3");
-  CAPTURE(family);
+  const Arithmetic arithmetic{.fp8 = GENERATE(false, true)};
+  CAPTURE(family, arithmetic.fp8);
   const DecoderConfig config = config_with_dropout(family);
   const MicroBatch batch = small_batch(config, 3, 5);
-  const Outcome expected = plain(config, batch);
+  const Outcome expected = plain(config, arithmetic, batch);
   REQUIRE(std::isfinite(expected.loss));
   REQUIRE(expected.loss > 0);
 
   SECTION("weights are released after each block and gathered before it") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     std::map<const FlatBuffer*, std::vector<float>> copies;
     for (FlatBuffer& flat : decoder.store.flat_buffers()) copies[&flat] = read_fp32(decoder.ctx, flat.values);
@@ -97,7 +108,7 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
   }
 
   SECTION("every saved tensor is packed away and unpacked") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     Tape tape;
     int packed = 0, unpacked = 0;
@@ -123,7 +134,7 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
   }
 
   SECTION("weight gradients run deferred") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     Tape tape;
     tape.defer_weight_gradients(true);
@@ -135,14 +146,14 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
 
   SECTION("one weight is frozen") {
     const std::string frozen = GENERATE("layers.1.mlp.down.weight", "layers.0.attention_norm.weight", "embedding.weight");
-    const Outcome without = plain(config, batch, frozen);
+    const Outcome without = plain(config, arithmetic, batch, frozen);
     Outcome rest = expected;
     rest.gradients.erase(frozen);
     CHECK(without == rest);
   }
 
   SECTION("the model runs as two stages") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     begin(decoder, batch);
     ExecContext& ctx = decoder.ctx;
@@ -169,10 +180,12 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
 TEST_CASE("the meta device predicts the arena's peak", "[walls]") {
   const std::string family = GENERATE("gpt", "llama", "qwen3");
   const DType dtype = GENERATE(DType::fp32, DType::bf16);
+  const Arithmetic arithmetic{.fp8 = dtype == DType::bf16 && GENERATE(false, true)};
+  CAPTURE(family, name(dtype), arithmetic.fp8);
   const DecoderConfig config = config_with_dropout(family);
   const MicroBatch batch = small_batch(config, 2, 9);
   const auto peak = [&](Device device) {
-    SmallDecoder decoder(device, config, dtype);
+    SmallDecoder decoder(device, config, dtype, arithmetic.quantised_block());
     decoder.allocate();
     Tape tape;
     run(decoder, batch, tape);
