@@ -30,6 +30,7 @@ Trainer::Trainer(Runtime& runtime, const TrainerOptions& options)
   if (options.fp8_layers.any()) require_fp8(runtime.device());
   ctx_.set_step_state(state_.device());
   ctx_.set_deterministic(options.deterministic);
+  ctx_.set_takes_amax(options.fp8_layers.any());
   if (options.optim.decay_norms_and_biases)
     for (Parameter* parameter : store_.parameters()) parameter->weight_decay = true;
   store_.allocate(ctx_, storage_policy(options.precision, options.optim), true);

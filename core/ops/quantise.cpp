@@ -19,6 +19,15 @@ Float* data_or_null(const Tensor& x) {
   return x.defined() ? x.data<Float>() : nullptr;
 }
 
+// For a value whose maker took none: a pass of its own.
+Tensor largest_magnitudes(ExecContext& ctx, const Tensor& x, const kernels::QuantiseShape& shape) {
+  const Tensor parts = ctx.empty({kernels::kAmaxParts}, DType::fp32, MemoryTag::workspace);
+  launch(
+      ctx, "amax", [&] { kernels::amax_cpu(parts.data<float>(), x.data<bf16>(), shape); },
+      [&] { kernels::amax_cuda(parts.data<float>(), x.data<bf16>(), shape, ctx.stream()); });
+  return parts;
+}
+
 }  // namespace
 
 void quantise_into(ExecContext& ctx, const QuantisedTensor& to, const Tensor& x) {
@@ -31,22 +40,30 @@ void quantise_into(ExecContext& ctx, const QuantisedTensor& to, const Tensor& x)
                        "sizes that are multiples of " + std::to_string(kernels::kQuantiseMultiple)};
   if (to.payload.defined()) expect_shape("quantise", "payload", to.payload, x.shape());
   if (to.transposed.defined()) expect_shape("quantise", "transposed", to.transposed, {shape.columns, shape.rows});
-  const Tensor amax = ctx.empty({kernels::kAmaxParts}, DType::fp32, MemoryTag::workspace);
+  const Tensor amax = x.amax() != nullptr ? *x.amax() : largest_magnitudes(ctx, x, shape);
   with_fp8_type("quantise", (to.payload.defined() ? to.payload : to.transposed).dtype(), [&](auto f) {
     using Float = decltype(f);
+    Float *const payload = data_or_null<Float>(to.payload), *const transposed = data_or_null<Float>(to.transposed);
+    float* const scale = to.scale.data<float>();
     launch(
         ctx, "quantise",
+        [&] { kernels::quantise_cpu(payload, transposed, scale, x.data<bf16>(), amax.data<float>(), shape); },
         [&] {
-          kernels::amax_cpu(amax.data<float>(), x.data<bf16>(), shape);
-          kernels::quantise_cpu(data_or_null<Float>(to.payload), data_or_null<Float>(to.transposed),
-                                to.scale.data<float>(), x.data<bf16>(), amax.data<float>(), shape);
-        },
-        [&] {
-          kernels::amax_cuda(amax.data<float>(), x.data<bf16>(), shape, ctx.stream());
-          kernels::quantise_cuda(data_or_null<Float>(to.payload), data_or_null<Float>(to.transposed),
-                                 to.scale.data<float>(), x.data<bf16>(), amax.data<float>(), shape, ctx.stream());
+          kernels::quantise_cuda(payload, transposed, scale, x.data<bf16>(), amax.data<float>(), shape, ctx.stream());
         });
   });
+}
+
+AmaxRoom amax_room(ExecContext& ctx, const Tensor& y) {
+  if (!ctx.takes_amax() || !ctx.training() || y.dtype() != DType::bf16) return {};
+  return {ctx.empty({kernels::kAmaxParts}, DType::fp32)};
+}
+
+void AmaxRoom::collect_cpu(const Tensor& y) const {
+  if (!parts.defined()) return;
+  const int64_t columns = y.dim(-1);
+  kernels::amax_cpu(parts.data<float>(), y.data<bf16>(),
+                    {.rows = y.numel() / columns, .columns = columns, .stride = columns});
 }
 
 QuantisedTensor quantise(ExecContext& ctx, const Tensor& x, DType format, QuantiseParts parts) {

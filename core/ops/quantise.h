@@ -10,6 +10,16 @@ namespace nemo {
 // largest power-of-two scale that x's present largest magnitude allows. A tensor that is not finite gets the scale NaN.
 void quantise_into(ExecContext& ctx, const QuantisedTensor& to, const Tensor& x);
 
+// For ops that take the magnitudes of what they write: the room for them, undefined where ctx does not want them; what
+// the CPU does after writing y (CUDA kernels do it on the way); and y with what was taken.
+struct AmaxRoom {
+  Tensor parts;
+  float* data() const { return parts.defined() ? parts.data<float>() : nullptr; }
+  void collect_cpu(const Tensor& y) const;
+  Tensor on(const Tensor& y) const { return parts.defined() ? y.with_amax(parts) : y; }
+};
+AmaxRoom amax_room(ExecContext& ctx, const Tensor& y);
+
 struct QuantiseParts {
   bool payload = true, transposed = false;
 };

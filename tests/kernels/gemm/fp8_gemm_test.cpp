@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "kernels/base/plan_book.h"
 #include "tests/kernels/device_array.h"
 #include "tests/kernels/threads.h"
 
@@ -22,7 +23,8 @@ template <class A, class Out>
 void launch(const TestDevice& device, Out* c, Fp8Operand<A> a, Fp8Operand<fp8_e4m3> b, const bf16* bias,
             const Fp8GemmShape& shape) {
   if (!device.is_cuda()) return fp8_gemm_cpu(c, a, b, bias, shape);
-  const std::unique_ptr<CublasLt, void (*)(CublasLt*)> handle(cublaslt_create(false),
+  PlanBook book;
+  const std::unique_ptr<CublasLt, void (*)(CublasLt*)> handle(cublaslt_create(false, book),
                                                               [](CublasLt* h) { cublaslt_destroy(h); });
   Array<uint8_t> workspace(device, kGemmWorkspaceBytes);
   fp8_gemm_cuda(*handle, c, a, b, bias, shape, workspace.data(), device.stream());
