@@ -12,7 +12,7 @@ Tensor activation(ExecContext& ctx, const Tensor& x, Activation kind) {
   with_float_type("activation", x.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(ctx, "activation", [&] { kernels::activation_forward_cpu(y.data<T>(), x.data<T>(), kind, x.numel()); amax.collect_cpu(y); },
-           [&] { kernels::activation_forward_cuda(y.data<T>(), x.data<T>(), kind, x.numel(), ctx.stream(), amax.data()); });
+           [&] { kernels::activation_forward_amax_cuda(y.data<T>(), x.data<T>(), kind, x.numel(), amax.data(), ctx.stream()); });
   });
   ctx.record({.op = "activation", .inputs = {x}, .saved = {x}, .outputs = {y},
               .grad_input = [kind](Backward& back) -> std::vector<Tensor> {
@@ -23,7 +23,7 @@ Tensor activation(ExecContext& ctx, const Tensor& x, Activation kind) {
                 with_float_type("activation", dy.dtype(), [&](auto t) {
                   using T = decltype(t);
                   launch(ctx, "activation", [&] { kernels::activation_backward_cpu(dx.data<T>(), dy.data<T>(), x.data<T>(), kind, dx.numel()); amax.collect_cpu(dx); },
-                         [&] { kernels::activation_backward_cuda(dx.data<T>(), dy.data<T>(), x.data<T>(), kind, dx.numel(), ctx.stream(), amax.data()); });
+                         [&] { kernels::activation_backward_amax_cuda(dx.data<T>(), dy.data<T>(), x.data<T>(), kind, dx.numel(), amax.data(), ctx.stream()); });
                 });
                 return {amax.on(dx)};
               }});
@@ -37,7 +37,7 @@ Tensor gated_activation(ExecContext& ctx, const Tensor& x, Activation kind) {
   with_float_type("gated_activation", x.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(ctx, "gated_activation", [&] { kernels::gated_forward_cpu(y.data<T>(), x.data<T>(), kind, shape); amax.collect_cpu(y); },
-           [&] { kernels::gated_forward_cuda(y.data<T>(), x.data<T>(), kind, shape, ctx.stream(), amax.data()); });
+           [&] { kernels::gated_forward_amax_cuda(y.data<T>(), x.data<T>(), kind, shape, amax.data(), ctx.stream()); });
   });
   ctx.record({.op = "gated_activation", .inputs = {x}, .saved = {x}, .outputs = {y},
               .grad_input = [kind, shape](Backward& back) -> std::vector<Tensor> {
@@ -48,7 +48,7 @@ Tensor gated_activation(ExecContext& ctx, const Tensor& x, Activation kind) {
                 with_float_type("gated_activation", dy.dtype(), [&](auto t) {
                   using T = decltype(t);
                   launch(ctx, "gated_activation", [&] { kernels::gated_backward_cpu(dx.data<T>(), dy.data<T>(), x.data<T>(), kind, shape); amax.collect_cpu(dx); },
-                         [&] { kernels::gated_backward_cuda(dx.data<T>(), dy.data<T>(), x.data<T>(), kind, shape, ctx.stream(), amax.data()); });
+                         [&] { kernels::gated_backward_amax_cuda(dx.data<T>(), dy.data<T>(), x.data<T>(), kind, shape, amax.data(), ctx.stream()); });
                 });
                 return {amax.on(dx)};
               }});

@@ -135,7 +135,7 @@ void for_kind(Activation kind, const Launch& launch) {
 }  // namespace
 
 template <class T>
-void activation_forward_cuda(T* y, const T* x, Activation kind, int64_t count, cudaStream_t stream, float* amax) {
+void activation_forward_amax_cuda(T* y, const T* x, Activation kind, int64_t count, float* amax, cudaStream_t stream) {
   const bool aligned = pack_aligned(y) && pack_aligned(x);
   for_kind(kind, [&]<Activation kKind>() {
     launch_flat_amax<T>("activation_forward", count, aligned, ForwardBody<T, kKind>{y, x}, amax, stream);
@@ -143,7 +143,7 @@ void activation_forward_cuda(T* y, const T* x, Activation kind, int64_t count, c
 }
 
 template <class T>
-void activation_backward_cuda(T* dx, const T* dy, const T* x, Activation kind, int64_t count, cudaStream_t stream, float* amax) {
+void activation_backward_amax_cuda(T* dx, const T* dy, const T* x, Activation kind, int64_t count, float* amax, cudaStream_t stream) {
   const bool aligned = pack_aligned(dx) && pack_aligned(dy) && pack_aligned(x);
   for_kind(kind, [&]<Activation kKind>() {
     launch_flat_amax<T>("activation_backward", count, aligned, BackwardBody<T, kKind>{dx, dy, x}, amax, stream);
@@ -151,7 +151,7 @@ void activation_backward_cuda(T* dx, const T* dy, const T* x, Activation kind, i
 }
 
 template <class T>
-void gated_forward_cuda(T* y, const T* x, Activation kind, GatedShape shape, cudaStream_t stream, float* amax) {
+void gated_forward_amax_cuda(T* y, const T* x, Activation kind, GatedShape shape, float* amax, cudaStream_t stream) {
   const bool aligned = pack_aligned(y) && pack_aligned(x) && pack_stride(shape.ffn);
   for_kind(kind, [&]<Activation kKind>() {
     launch_rows_amax<T>("gated_forward", shape.rows, shape.ffn, aligned, GatedForwardBody<T, kKind>{y, x, shape.ffn}, amax, stream);
@@ -159,20 +159,41 @@ void gated_forward_cuda(T* y, const T* x, Activation kind, GatedShape shape, cud
 }
 
 template <class T>
-void gated_backward_cuda(T* dx, const T* dy, const T* x, Activation kind, GatedShape shape, cudaStream_t stream, float* amax) {
+void gated_backward_amax_cuda(T* dx, const T* dy, const T* x, Activation kind, GatedShape shape, float* amax, cudaStream_t stream) {
   const bool aligned = pack_aligned(dx) && pack_aligned(dy) && pack_aligned(x) && pack_stride(shape.ffn);
   for_kind(kind, [&]<Activation kKind>() {
     launch_rows_amax<T>("gated_backward", shape.rows, shape.ffn, aligned, GatedBackwardBody<T, kKind>{dx, dy, x, shape.ffn}, amax, stream);
   });
 }
 
-template void activation_forward_cuda(float*, const float*, Activation, int64_t, cudaStream_t, float*);
-template void activation_forward_cuda(bf16*, const bf16*, Activation, int64_t, cudaStream_t, float*);
-template void activation_backward_cuda(float*, const float*, const float*, Activation, int64_t, cudaStream_t, float*);
-template void activation_backward_cuda(bf16*, const bf16*, const bf16*, Activation, int64_t, cudaStream_t, float*);
-template void gated_forward_cuda(float*, const float*, Activation, GatedShape, cudaStream_t, float*);
-template void gated_forward_cuda(bf16*, const bf16*, Activation, GatedShape, cudaStream_t, float*);
-template void gated_backward_cuda(float*, const float*, const float*, Activation, GatedShape, cudaStream_t, float*);
-template void gated_backward_cuda(bf16*, const bf16*, const bf16*, Activation, GatedShape, cudaStream_t, float*);
+template <class T>
+void activation_forward_cuda(T* y, const T* x, Activation kind, int64_t count, cudaStream_t stream) {
+  activation_forward_amax_cuda(y, x, kind, count, nullptr, stream);
+}
+template <class T>
+void activation_backward_cuda(T* dx, const T* dy, const T* x, Activation kind, int64_t count, cudaStream_t stream) {
+  activation_backward_amax_cuda(dx, dy, x, kind, count, nullptr, stream);
+}
+template <class T>
+void gated_forward_cuda(T* y, const T* x, Activation kind, GatedShape shape, cudaStream_t stream) {
+  gated_forward_amax_cuda(y, x, kind, shape, nullptr, stream);
+}
+template <class T>
+void gated_backward_cuda(T* dx, const T* dy, const T* x, Activation kind, GatedShape shape, cudaStream_t stream) {
+  gated_backward_amax_cuda(dx, dy, x, kind, shape, nullptr, stream);
+}
+
+#define NEMO_INSTANTIATE(T)                                                                                     \
+  template void activation_forward_amax_cuda(T*, const T*, Activation, int64_t, float*, cudaStream_t);            \
+  template void activation_backward_amax_cuda(T*, const T*, const T*, Activation, int64_t, float*, cudaStream_t); \
+  template void gated_forward_amax_cuda(T*, const T*, Activation, GatedShape, float*, cudaStream_t);              \
+  template void gated_backward_amax_cuda(T*, const T*, const T*, Activation, GatedShape, float*, cudaStream_t);   \
+  template void activation_forward_cuda(T*, const T*, Activation, int64_t, cudaStream_t);                         \
+  template void activation_backward_cuda(T*, const T*, const T*, Activation, int64_t, cudaStream_t);              \
+  template void gated_forward_cuda(T*, const T*, Activation, GatedShape, cudaStream_t);                           \
+  template void gated_backward_cuda(T*, const T*, const T*, Activation, GatedShape, cudaStream_t);
+NEMO_INSTANTIATE(float)
+NEMO_INSTANTIATE(bf16)
+#undef NEMO_INSTANTIATE
 
 }  // namespace nemo::kernels

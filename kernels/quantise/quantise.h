@@ -19,7 +19,8 @@ inline constexpr int64_t kQuantiseMultiple = 16;
 
 // parts [kAmaxParts] fp32: magnitudes of which the largest is the matrix's. NaN is larger than all. Every part is
 // written.
-inline constexpr int kAmaxParts = 256;
+// Part p is of the chunks p, p + kAmaxParts, ... of kAmaxChunk elements each, row after row.
+inline constexpr int kAmaxParts = 256, kAmaxChunk = 4096;
 void amax_cpu(float* parts, const bf16* x, QuantiseShape shape);
 NEMO_CUDA_KERNEL void amax_cuda(float* parts, const bf16* x, QuantiseShape shape, cudaStream_t stream);
 

@@ -7,15 +7,13 @@
 namespace nemo::kernels {
 
 void amax_cpu(float* parts, const bf16* x, QuantiseShape shape) {
-  const int64_t rows = (shape.rows + kAmaxParts - 1) / kAmaxParts;
-  parallel_for(kAmaxParts, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      uint16_t largest = 0;  // as bits: with the sign gone they order like the numbers, and NaN lies above infinity
-      for (int64_t row = part * rows; row < std::min(shape.rows, (part + 1) * rows); ++row)
-        for (int64_t column = 0; column < shape.columns; ++column)
-          largest = std::max<uint16_t>(largest, x[row * shape.stride + column].bits & 0x7fffu);
-      parts[part] = std::bit_cast<float>(static_cast<uint32_t>(largest) << 16);
-    }
+  const int64_t count = shape.rows * shape.columns;
+  parallel_for(kAmaxParts, 1, [&](int64_t part, int64_t) {
+    uint16_t largest = 0;  // as bits: with the sign gone they order like the numbers, and NaN lies above infinity
+    for (int64_t chunk = part * kAmaxChunk; chunk < count; chunk += int64_t{kAmaxParts} * kAmaxChunk)
+      for (int64_t i = chunk; i < std::min(count, chunk + kAmaxChunk); ++i)
+        largest = std::max<uint16_t>(largest, x[i / shape.columns * shape.stride + i % shape.columns].bits & 0x7fffu);
+    parts[part] = std::bit_cast<float>(static_cast<uint32_t>(largest) << 16);
   });
 }
 

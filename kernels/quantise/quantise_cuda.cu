@@ -6,7 +6,7 @@
 namespace nemo::kernels {
 namespace {
 
-constexpr int kAmaxThreads = 512, kAmaxUnrolled = 4;
+constexpr int kAmaxThreads = kAmaxChunk / 8, kAmaxUnrolled = 4;
 
 // A part is a block's share. Works on the bits of two elements at once: without the sign they order like the numbers.
 __global__ void __launch_bounds__(kAmaxThreads) amax_kernel(float* parts, const bf16* x, QuantiseShape shape) {
