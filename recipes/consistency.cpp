@@ -47,11 +47,18 @@ void check_tokenizer(const Recipe& recipe) {
                                             : "tokenizer.model=FILE.model");
 }
 
+void check_precision(const Recipe& recipe) {
+  if (recipe.trainer.precision == Precision::bf16_mixed && recipe.optim.master_dtype == DType::bf16)
+    fail(recipe, "optim.master_dtype", "bf16-mixed is bf16 arithmetic beside fp32 master weights",
+         "trainer.precision=bf16, which keeps none");
+}
+
 }  // namespace
 
 void check_sections(const Recipe& recipe) {
   check_data(recipe);
   check_tokenizer(recipe);
+  check_precision(recipe);
   if (recipe.optim.sched.min_lr > recipe.optim.lr)
     fail(recipe, "optim.sched.min_lr", "is above optim.lr (" + recipe.places.where("optim.lr") + ")",
          "a tenth of optim.lr");
@@ -76,6 +83,8 @@ void note_settings_without_effect(Recipe& recipe) {
        "there is no validation; set trainer.val_check_interval");
   note(recipe.trainer.precision == Precision::fp32, "optim.master_dtype",
        "in fp32 the weights are their own master copy");
+  note(recipe.trainer.precision == Precision::bf16, "optim.master_dtype", "in bf16 there is no master copy");
+  note(recipe.trainer.precision == Precision::fp32, "optim.grad_reduce_in_fp32", "in fp32 gradients are fp32");
   note(recipe.checkpoint.save == "none", "checkpoint.save_interval", "checkpoint.save is none");
   note(recipe.checkpoint.save == "none", "checkpoint.keep_last", "checkpoint.save is none");
   note(recipe.parallelism.tensor_model_parallel_size == 1, "parallelism.sequence_parallel",

@@ -46,8 +46,8 @@ struct TrainerConfig {
     visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, AtMost{1e12}, Alias{"train_iters"});
     visit("max_time", max_time, "save and stop after this time: [DD:]HH:MM:SS or seconds", Optional{});
     visit("precision", precision,
-          "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: all states bf16; fp32; fp8-mixed: fp8 matrix "
-          "products");
+          "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: no master weights, updates rounded stochastically "
+          "into bf16; fp32; fp8-mixed: fp8 matrix products");
     visit("deterministic", deterministic, "only operations whose results do not vary from run to run");
     visit("gradient_clip_val", gradient_clip_val, "longest gradient over all parameters; 0: no clipping", AtLeast{0},
           Alias{"clip_grad"});

@@ -27,6 +27,8 @@ struct OpRecord {
   std::vector<Tensor> outputs = {};
   std::function<std::vector<Tensor>(Backward&)> grad_input = {};                        // one per input
   std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight = {};    // one slot per params entry
+  // Where one pass serves both: called instead of the two when both are wanted now. Must give their bits.
+  std::function<std::vector<Tensor>(Backward&, const std::vector<GradientSlot>&)> grad_input_and_weight = {};
 };
 
 // How saved tensors are kept: moved to the host, compressed, ... pack is called once per storage. The packed object must own

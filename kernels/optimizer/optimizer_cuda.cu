@@ -123,8 +123,9 @@ __device__ inline void update(const OptimizerBuffer& buffer, const StepNumbers& 
   }
 }
 
+// Four blocks a multiprocessor: enough loads in flight beside the arithmetic of the draws.
 template <class T, class Grad, class Moment>
-__global__ void __launch_bounds__(kThreads) adamw_kernel(OptimizerBuffers buffers, const StepState* state, AdamWArgs args) {
+__global__ void __launch_bounds__(kThreads, 4) adamw_kernel(OptimizerBuffers buffers, const StepState* state, AdamWArgs args) {
   if (state->skip) return;
   const OptimizerBuffer buffer = buffers.table[buffer_of_chunk(buffers, blockIdx.x)];
   const StepNumbers numbers{args.beta1, args.beta2, args.eps, state->lr * buffer.lr_multiplier, buffer.weight_decay,
