@@ -48,11 +48,18 @@ void check_tokenizer(const Recipe& recipe) {
                                             : "tokenizer.model=FILE.model");
 }
 
+void check_precision(const Recipe& recipe) {
+  if (recipe.trainer.precision == Precision::bf16_mixed && recipe.optim.master_dtype == DType::bf16)
+    fail(recipe, "optim.master_dtype", "bf16-mixed is bf16 arithmetic beside fp32 master weights",
+         "trainer.precision=bf16, which keeps none");
+}
+
 }  // namespace
 
 void check_sections(const Recipe& recipe) {
   check_data(recipe);
   check_tokenizer(recipe);
+  check_precision(recipe);
   check_fp8(recipe);
   if (recipe.optim.sched.min_lr > recipe.optim.lr)
     fail(recipe, "optim.sched.min_lr", "is above optim.lr (" + recipe.places.where("optim.lr") + ")",
@@ -82,6 +89,8 @@ void note_settings_without_effect(Recipe& recipe) {
     note(!fp8 || !recipe.trainer.first_last_layers_bf16, key, fp8 ? "trainer.first_last_layers_bf16 is not set" : "trainer.precision is not fp8-mixed");
   note(recipe.trainer.precision == Precision::fp32, "optim.master_dtype",
        "in fp32 the weights are their own master copy");
+  note(recipe.trainer.precision == Precision::bf16, "optim.master_dtype", "in bf16 there is no master copy");
+  note(recipe.trainer.precision == Precision::fp32, "optim.grad_reduce_in_fp32", "in fp32 gradients are fp32");
   note(recipe.checkpoint.save == "none", "checkpoint.save_interval", "checkpoint.save is none");
   note(recipe.checkpoint.save == "none", "checkpoint.keep_last", "checkpoint.save is none");
   note(recipe.parallelism.tensor_model_parallel_size == 1, "parallelism.sequence_parallel",

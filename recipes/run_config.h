@@ -48,8 +48,9 @@ struct TrainerConfig {
     visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, AtMost{1e12}, Alias{"train_iters"});
     visit("max_time", max_time, "save and stop after this time: [DD:]HH:MM:SS or seconds", Optional{});
     visit("precision", precision,
-          "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: all states bf16; fp32; fp8-mixed: bf16-mixed "
-          "with the layers' matrix products in fp8");
+          "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: no master weights, updates rounded stochastically "
+          "into bf16; fp32; fp8-mixed: bf16-mixed with the layers' matrix products "
+          "in fp8");
     visit("first_last_layers_bf16", first_last_layers_bf16, "fp8-mixed: keep the products of the outermost layers in bf16");
     visit("num_layers_at_start_in_bf16", num_layers_at_start_in_bf16, "first_last_layers_bf16: how many of the first layers", AtLeast{0});
     visit("num_layers_at_end_in_bf16", num_layers_at_end_in_bf16, "first_last_layers_bf16: how many of the last layers", AtLeast{0});

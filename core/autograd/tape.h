@@ -27,6 +27,8 @@ struct OpRecord {
   std::vector<Tensor> outputs = {};
   std::function<std::vector<Tensor>(Backward&)> grad_input = {};                        // one per input
   std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight = {};    // one slot per params entry
+  // Where one pass serves both: called instead of the two when both are wanted now. Must give their bits.
+  std::function<std::vector<Tensor>(Backward&, const std::vector<GradientSlot>&)> grad_input_and_weight = {};
 };
 
 // Called around each block (core/nn/block.h) in forward and, reversed, in backward. A checkpointed region runs its blocks
@@ -45,8 +47,6 @@ class Backward {
   // Hands the caller the handle itself; when it is then sole_owner() the memory may be overwritten.
   Tensor take_grad_output(size_t index) { return std::move(grad_outputs_[index]); }
   Tensor take_saved(size_t index) { return std::move(saved_[index]); }
-  // What one of the op's two derivatives worked out and the other needs too; empty until one of them fills it.
-  std::vector<Tensor>& shared() const { return *shared_; }
   // The weight gradient of this op runs later and still reads its gradients and saved tensors: nothing may be overwritten.
   bool weight_gradient_follows() const { return weight_gradient_follows_; }
 
@@ -55,7 +55,6 @@ class Backward {
   explicit Backward(ExecContext& ctx) : ctx_(ctx) {}
   ExecContext& ctx_;
   std::vector<Tensor> grad_outputs_, saved_;
-  std::shared_ptr<std::vector<Tensor>> shared_ = std::make_shared<std::vector<Tensor>>();
   bool weight_gradient_follows_ = false;
 };
 

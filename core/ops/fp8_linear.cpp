@@ -8,16 +8,16 @@
 namespace nemo {
 namespace {
 
-// dy, quantised by whichever derivative runs first: by rows for dx = dy W, by columns for dW = dy^T x. The bf16 dy is
-// let go.
-QuantisedTensor quantised_gradient(Backward& back, bool transposed) {
-  std::vector<Tensor>& shared = back.shared();
-  if (shared.empty()) {
-    const Tensor dy = back.take_grad_output(0);
-    const QuantisedTensor q = quantise(back.ctx(), dy, DType::fp8_e5m2, {.payload = true, .transposed = transposed});
-    shared = {q.payload, q.transposed, q.scale};
-  }
-  return {shared[0], shared[1], shared[2]};
+// dx = dy W reads dy by rows, dW = dy^T x by columns.
+std::vector<Tensor> input_gradient(ExecContext& ctx, const QuantisedTensor& dy, const QuantisedWeight& weight) {
+  Tensor dx = ctx.empty({dy.payload.dim(0), weight.weight.columns()}, DType::bf16);
+  fp8_gemm(ctx, dx, {dy.payload, dy.scale}, {weight.copy.transposed, weight.copy.scale}, {});
+  return {dx};
+}
+
+void weight_gradient(Backward& back, const GradientSlot& slot, const QuantisedTensor& dy) {
+  fp8_gemm(back.ctx(), slot.tensor, {dy.transposed, dy.scale}, {back.saved(0), back.saved(1)},
+           {.accumulate = slot.accumulate});
 }
 
 }  // namespace
@@ -34,27 +34,34 @@ Tensor fp8_linear(ExecContext& ctx, const Tensor& x, QuantisedWeight& weight, co
   Tensor y = ctx.empty({x.dim(0), weight.weight.rows()}, x.dtype());
   fp8_gemm(ctx, y, {codes.payload, codes.scale}, {weight.copy.payload, weight.copy.scale}, {.fast_accumulation = true},
            bias.defined() ? bias.value(ctx) : Tensor());
-  ctx.record({.op = "fp8_linear",
-              .inputs = {x},
-              .params = {weight.weight, bias},
-              .saved = {codes.transposed, keep ? codes.scale : Tensor()},
-              .outputs = {y},
-              .grad_input = [&weight](Backward& back) -> std::vector<Tensor> {
-                const QuantisedTensor dy = quantised_gradient(back, back.weight_gradient_follows());
-                Tensor dx = back.ctx().empty({dy.payload.dim(0), weight.weight.columns()}, DType::bf16);
-                fp8_gemm(back.ctx(), dx, {dy.payload, dy.scale}, {weight.copy.transposed, weight.copy.scale}, {});
-                back.shared()[0] = Tensor();
-                return {dx};
-              },
-              .grad_weight =
-                  [](Backward& back, const std::vector<GradientSlot>& slots) {
-                    if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], back.grad_output(0));
-                    if (!slots[0].wanted()) return;
-                    const QuantisedTensor dy = quantised_gradient(back, true);
-                    fp8_gemm(back.ctx(), slots[0].tensor, {dy.transposed, dy.scale}, {back.saved(0), back.saved(1)},
-                             {.accumulate = slots[0].accumulate});
-                    back.shared()[1] = Tensor();
-                  }});
+  ctx.record(
+      {.op = "fp8_linear",
+       .inputs = {x},
+       .params = {weight.weight, bias},
+       .saved = {codes.transposed, keep ? codes.scale : Tensor()},
+       .outputs = {y},
+       .grad_input =
+           [&weight](Backward& back) {
+             const QuantisedTensor dy =
+                 quantise(back.ctx(), back.take_grad_output(0), DType::fp8_e5m2, {.payload = true});
+             return input_gradient(back.ctx(), dy, weight);
+           },
+       .grad_weight =
+           [](Backward& back, const std::vector<GradientSlot>& slots) {
+             if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], back.grad_output(0));
+             if (!slots[0].wanted()) return;
+             weight_gradient(
+                 back, slots[0],
+                 quantise(back.ctx(), back.grad_output(0), DType::fp8_e5m2, {.payload = false, .transposed = true}));
+           },
+       .grad_input_and_weight = [&weight](Backward& back, const std::vector<GradientSlot>& slots) {  // dy is read once
+         if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], back.grad_output(0));
+         QuantisedTensor dy = quantise(back.ctx(), back.take_grad_output(0), DType::fp8_e5m2,
+                                       {.payload = true, .transposed = slots[0].wanted()});
+         if (slots[0].wanted()) weight_gradient(back, slots[0], dy);
+         dy.transposed = Tensor();
+         return input_gradient(back.ctx(), dy, weight);
+       }});
   return y;
 }
 

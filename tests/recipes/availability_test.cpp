@@ -51,7 +51,6 @@ TEST_CASE("a setting whose feature does not exist yet is refused, never ignored"
       "data: {packed_sequence: true}",
       "tokenizer: {type: sentencepiece, model: a.model}",
       "optim: {name: lion}",
-      "optim: {moment_dtype: bf16}",
       "optim: {sched: {name: WSD}}",
       "checkpoint: {save_top_k: 1}",
       "peft: {scheme: lora}",
