@@ -8,30 +8,35 @@ namespace {
 constexpr float kSqrtTwoOverPi = 0.797884560802865355880f, kGeluCubic = 0.044715f;
 constexpr float kInverseSqrtTwo = 0.707106781186547524401f, kInverseSqrtTwoPi = 0.398942280401432677940f;
 
-__device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-template <Activation kKind>
-__device__ inline float value(float x) {
-  if constexpr (kKind == Activation::gelu_tanh) return 0.5f * x * (1.0f + tanhf(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x)));
-  if constexpr (kKind == Activation::gelu) return 0.5f * x * (1.0f + erff(x * kInverseSqrtTwo));
-  if constexpr (kKind == Activation::silu) return x * sigmoid(x);
-  if constexpr (kKind == Activation::relu) return x < 0.0f ? 0.0f : x;  // NaN stays NaN
+// 1 / (1 + e^-x). For bf16 by the hardware's power of two and reciprocal, each a few fp32 last places off: far below what
+// rounding to bf16 takes, and the kernels stay bound by memory. The hardware's tanh is not that exact.
+template <class T>
+__device__ inline float sigmoid(float x) {
+  if constexpr (sizeof(T) == 2) {
+    return __fdividef(1.0f, 1.0f + __expf(-x));
+  } else {
+    return 1.0f / (1.0f + expf(-x));
+  }
 }
 
-template <Activation kKind>
-__device__ inline float derivative(float x) {
-  if constexpr (kKind == Activation::gelu_tanh) {
-    const float t = tanhf(kSqrtTwoOverPi * (x + kGeluCubic * x * x * x));
-    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * kSqrtTwoOverPi * (1.0f + 3.0f * kGeluCubic * x * x);
+// Value and slope together: they share the sigmoid or the error function.
+struct Pointwise { float value, slope; };
+
+template <class T, Activation kKind>
+__device__ inline Pointwise pointwise(float x) {
+  if constexpr (kKind == Activation::gelu_tanh) {  // 0.5 (1 + tanh u) = sigmoid(2 u)
+    const float s = sigmoid<T>(2.0f * kSqrtTwoOverPi * (x + kGeluCubic * x * x * x));
+    return {x * s, s + x * s * (1.0f - s) * (2.0f * kSqrtTwoOverPi * (1.0f + 3.0f * kGeluCubic * x * x))};
   }
   if constexpr (kKind == Activation::gelu) {
-    return 0.5f * (1.0f + erff(x * kInverseSqrtTwo)) + x * kInverseSqrtTwoPi * expf(-0.5f * x * x);
+    const float distribution = 0.5f * erfcf(-x * kInverseSqrtTwo);
+    return {x * distribution, distribution + x * kInverseSqrtTwoPi * expf(-0.5f * x * x)};
   }
   if constexpr (kKind == Activation::silu) {
-    const float s = sigmoid(x);
-    return s * (1.0f + x * (1.0f - s));
+    const float s = sigmoid<T>(x);
+    return {x * s, s * (1.0f + x * (1.0f - s))};
   }
-  if constexpr (kKind == Activation::relu) return x > 0.0f ? 1.0f : 0.0f;
+  if constexpr (kKind == Activation::relu) return {x < 0.0f ? 0.0f : x, x > 0.0f ? 1.0f : 0.0f};  // NaN stays NaN
 }
 
 template <class T, Activation kKind>
@@ -43,7 +48,7 @@ struct ForwardBody {
     float v[N];
     load(v, x + i);
 #pragma unroll
-    for (int j = 0; j < N; ++j) v[j] = value<kKind>(v[j]);
+    for (int j = 0; j < N; ++j) v[j] = pointwise<T, kKind>(v[j]).value;
     store(y + i, v);
     return largest_magnitude(v);
   }
@@ -59,7 +64,7 @@ struct BackwardBody {
     load(v, x + i);
     load(d, dy + i);
 #pragma unroll
-    for (int j = 0; j < N; ++j) d[j] *= derivative<kKind>(v[j]);
+    for (int j = 0; j < N; ++j) d[j] *= pointwise<T, kKind>(v[j]).slope;
     store(dx + i, d);
     return largest_magnitude(d);
   }
@@ -76,7 +81,7 @@ struct GatedForwardBody {
     load(gate, x + row * 2 * ffn + column);
     load(up, x + row * 2 * ffn + ffn + column);
 #pragma unroll
-    for (int j = 0; j < N; ++j) gate[j] = value<kKind>(gate[j]) * up[j];
+    for (int j = 0; j < N; ++j) gate[j] = pointwise<T, kKind>(gate[j]).value * up[j];
     store(y + row * ffn + column, gate);
     return largest_magnitude(gate);
   }
@@ -96,9 +101,9 @@ struct GatedBackwardBody {
     load(d, dy + row * ffn + column);
 #pragma unroll
     for (int j = 0; j < N; ++j) {
-      const float dup = d[j] * value<kKind>(gate[j]);
-      gate[j] = d[j] * up[j] * derivative<kKind>(gate[j]);
-      up[j] = dup;
+      const Pointwise f = pointwise<T, kKind>(gate[j]);
+      gate[j] = d[j] * up[j] * f.slope;
+      up[j] = d[j] * f.value;
     }
     store(dx + row * 2 * ffn + column, gate);
     store(dx + row * 2 * ffn + ffn + column, up);

@@ -73,17 +73,19 @@ std::vector<KernelCase> pointwise_cases() {
          return kernel_launch(b.ctx(), quantise_cpu<fp8_e4m3>, quantise_cuda<fp8_e4m3>, codes_of(b, n), codes_of(b, n), b.output<float>(1), b.input<bf16>(n),
                               b.input<float>(kAmaxParts, B::Draw::uniform), shape);
        }},
-      {"rope, queries",
+      {"rope",
        [](B& b, const S& s) {
-         const int64_t half = s.head_size / 2;
-         return kernel_launch(b.ctx(), rope_cpu<T>, rope_cuda<T>, b.in_out<T>(s.tokens * s.heads * s.head_size),
-                              b.values(positions_of(s)), b.input<float>(s.seq_length * half),
-                              b.input<float>(s.seq_length * half),
+         const int64_t half = s.head_size / 2, q_width = s.heads * s.head_size, k_width = s.groups * s.head_size;
+         return kernel_launch(b.ctx(), rope_cpu<T>, rope_cuda<T>, b.in_out<T>(s.tokens * q_width),
+                              b.in_out<T>(s.tokens * k_width), b.values(positions_of(s)),
+                              b.input<float>(s.seq_length * half), b.input<float>(s.seq_length * half),
                               RopeShape{.tokens = s.tokens,
-                                        .heads = s.heads,
+                                        .q_heads = s.heads,
+                                        .k_heads = s.groups,
                                         .head_size = s.head_size,
                                         .rotary_size = s.head_size,
-                                        .token_stride = s.heads * s.head_size});
+                                        .q_stride = q_width,
+                                        .k_stride = k_width});
        }},
       {"add",
        [](B& b, const S& s) {
