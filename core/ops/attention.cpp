@@ -17,6 +17,16 @@ size_t library_workspace_bytes(const AttentionShape& shape) {
   return static_cast<size_t>(shape.query_tokens * shape.num_heads) * (static_cast<size_t>(shape.head_size) + 8) * sizeof(float) * 2 + (size_t{1} << 20);
 }
 
+// Where the same bits are asked for every time, the library's backward keeps the gradient of all scores in bf16, in tiles of 64
+// by 128, instead of adding query gradients up in any order. Quadratic in the length: where it would be more than 6 GiB our own
+// kernel works, which needs none.
+size_t backward_workspace_bytes(const AttentionShape& shape, bool deterministic) {
+  if (!deterministic) return library_workspace_bytes(shape);
+  const auto tiles = [](int64_t length, int64_t tile) { return static_cast<size_t>((length + tile - 1) / tile * tile); };
+  const size_t scores = static_cast<size_t>(shape.num_segments * shape.num_heads) * tiles(shape.max_query_length, 64) * tiles(shape.max_key_length, 128) * sizeof(bf16);
+  return library_workspace_bytes(shape) + (scores <= size_t{6} << 30 ? scores : 0);
+}
+
 bool library_may_serve(ExecContext& ctx, const AttentionShape& shape, const TokenLayout& tokens, const AttentionOptions& options, DType dtype) {
   return ctx.device().plans_for() == DeviceType::cuda && dtype == DType::bf16 && options.allow_library && tokens.uniform && shape.dropout == 0 && shape.softcap == 0;
 }
@@ -24,8 +34,8 @@ bool library_may_serve(ExecContext& ctx, const AttentionShape& shape, const Toke
 bool library_serves(ExecContext& ctx, const AttentionShape& shape, const AttentionGradStrides& strides) {
   bool serves = false;
   launch(ctx, "attention", [] {}, [&] {
-    const kernels::CudnnPlan plan = kernels::cudnn_attention_plan(ctx.runtime().cudnn_attention(), shape, strides, ctx.tape() != nullptr, ctx.deterministic());
-    serves = plan.supported && plan.workspace_bytes <= library_workspace_bytes(shape);
+    serves = kernels::cudnn_attention_plan(ctx.runtime().cudnn_attention(), shape, strides, ctx.tape() != nullptr, ctx.deterministic(),
+                                           {library_workspace_bytes(shape), backward_workspace_bytes(shape, ctx.deterministic())});
   });
   return serves;
 }
@@ -82,7 +92,7 @@ std::vector<Tensor> attention_grad_input(Backward& back, const Call& call) {
   AttentionGradStrides strides = call.strides;
   strides.dout_stride = dout.stride(0);
   Tensor workspace;
-  if (call.may_use_library) workspace = ctx.empty({static_cast<int64_t>(library_workspace_bytes(shape))}, DType::uint8, MemoryTag::workspace);
+  if (call.may_use_library) workspace = ctx.empty({static_cast<int64_t>(backward_workspace_bytes(shape, ctx.deterministic()))}, DType::uint8, MemoryTag::workspace);
   const Tensor delta = ctx.empty(lse.shape(), DType::fp32, MemoryTag::workspace);
   const kernels::AttentionSegments segments = segments_of(back.saved(5), back.saved(6), back.saved(7), back.saved(8));
   const kernels::AttentionDropout dropout = dropout_of(ctx, call, back.saved(9));
