@@ -3,6 +3,7 @@
 #include "core/data/indexed_splits.h"
 #include "core/data/split.h"
 #include "core/error.h"
+#include "recipes/fp8_layers.h"
 #include "recipes/schema.h"
 
 namespace nemo {
@@ -59,6 +60,7 @@ void check_sections(const Recipe& recipe) {
   check_data(recipe);
   check_tokenizer(recipe);
   check_precision(recipe);
+  check_fp8(recipe);
   if (recipe.optim.sched.min_lr > recipe.optim.lr)
     fail(recipe, "optim.sched.min_lr", "is above optim.lr (" + recipe.places.where("optim.lr") + ")",
          "a tenth of optim.lr");
@@ -81,6 +83,10 @@ void note_settings_without_effect(Recipe& recipe) {
     note(recipe.data.mock || !recipe.data.text.empty(), key, "only indexed sets hold documents");
   note(recipe.trainer.val_check_interval == 0, "trainer.limit_val_batches",
        "there is no validation; set trainer.val_check_interval");
+  const bool fp8 = recipe.trainer.precision == Precision::fp8_mixed;
+  note(!fp8, "trainer.first_last_layers_bf16", "trainer.precision is not fp8-mixed");
+  for (const char* key : {"trainer.num_layers_at_start_in_bf16", "trainer.num_layers_at_end_in_bf16"})
+    note(!fp8 || !recipe.trainer.first_last_layers_bf16, key, fp8 ? "trainer.first_last_layers_bf16 is not set" : "trainer.precision is not fp8-mixed");
   note(recipe.trainer.precision == Precision::fp32, "optim.master_dtype",
        "in fp32 the weights are their own master copy");
   note(recipe.trainer.precision == Precision::bf16, "optim.master_dtype", "in bf16 there is no master copy");

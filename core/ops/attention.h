@@ -13,6 +13,7 @@ struct AttentionOptions {
   float dropout = 0;        // acts in training
   uint64_t dropout_site = 0;
   bool allow_library = true;  // cuDNN where it has a plan; false: own kernel
+  bool make_again = false;    // the backward makes the result again from q, k, v instead of keeping it
 };
 
 // q [T, N, H], k, v [T_k, G, H] (token-strided allowed)  ->  out [T, N, H]. Segments come from the layout. The gradients of

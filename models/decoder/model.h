@@ -35,7 +35,9 @@ class FeedForward {
   Tensor forward(ExecContext& ctx, const Tensor& x) const;
 
  private:
-  bool gated_;
+  Tensor activate(ExecContext& ctx, const Tensor& up) const { return gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_); }
+
+  bool gated_, remake_up_, remake_activated_;
   Activation activation_;
   Linear up_, down_;  // up_: gate | up where gated
 };
@@ -58,7 +60,10 @@ class DecoderBlock final : public Block {
   Attention& attention() { return attention_; }
 
  private:
+  NormResult normalize(ExecContext& ctx, const Norm& norm, const Tensor& residual, const Tensor& branch) const;
+
   float dropout_;
+  bool remake_norms_;
   const RopeTable* rope_table_;  // null: learned positions
   Norm attention_norm_;
   Attention attention_;

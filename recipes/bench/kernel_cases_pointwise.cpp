@@ -1,6 +1,7 @@
 // A table: kernels that work on each element, and what each reads and writes.
 #include "kernels/activation/activation.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/quantise/quantise.h"
 #include "kernels/rope/rope.h"
 #include "recipes/bench/kernel_case.h"
 
@@ -21,6 +22,14 @@ std::vector<int64_t> token_ids_of(const KernelSizes& s) {
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int64_t>(i);
   return ids;
 }
+
+QuantiseShape quantise_shape_of(const KernelSizes& s) {
+  const int64_t columns = s.ffn / kQuantiseMultiple * kQuantiseMultiple;
+  return {.rows = s.tokens / kQuantiseMultiple * kQuantiseMultiple, .columns = columns, .stride = columns};
+}
+
+// Two codes stand for one bf16, which is finite and compared as such: no finite code has a high byte of 0x7f.
+fp8_e4m3* codes_of(KernelBuffers& b, int64_t count) { return reinterpret_cast<fp8_e4m3*>(b.output<bf16>(count / 2)); }
 
 }  // namespace
 
@@ -51,6 +60,18 @@ std::vector<KernelCase> pointwise_cases() {
          const int64_t n = s.tokens * s.ffn;
          return kernel_launch(b.ctx(), activation_backward_cpu<T>, activation_backward_cuda<T>, b.output<T>(n),
                               b.input<T>(n), b.input<T>(n), Activation::gelu_tanh, n);
+       }},
+      {"amax",
+       [](B& b, const S& s) {
+         const QuantiseShape shape = quantise_shape_of(s);
+         return kernel_launch(b.ctx(), amax_cpu, amax_cuda, b.output<float>(kAmaxParts), b.input<bf16>(shape.rows * shape.columns), shape);
+       }},
+      {"quantise, by rows and columns",
+       [](B& b, const S& s) {
+         const QuantiseShape shape = quantise_shape_of(s);
+         const int64_t n = shape.rows * shape.columns;
+         return kernel_launch(b.ctx(), quantise_cpu<fp8_e4m3>, quantise_cuda<fp8_e4m3>, codes_of(b, n), codes_of(b, n), b.output<float>(1), b.input<bf16>(n),
+                              b.input<float>(kAmaxParts, B::Draw::uniform), shape);
        }},
       {"rope",
        [](B& b, const S& s) {
