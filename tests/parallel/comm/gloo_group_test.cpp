@@ -75,6 +75,17 @@ TEST_CASE("gloo: a rank that leaves, and one that does not come, are named", "[c
         "rank 0: group world: all_reduce 'gradients' (call 2, step 0): rank 1 has not come to this call within 300 ms");
 }
 
+TEST_CASE("gloo: ranks that disagree get no wrong data", "[comm]") {
+  const bool sizes = GENERATE(true, false);
+  const auto disagree = [&](Rank& rank, GlooGroups& groups) {
+    const ProcessGroup world = groups.make("world", all(2));
+    const Tensor tensor = from_host(rank.ctx, std::vector<float>(sizes && rank.rank == 1 ? 8 : 4, 1.0f));
+    const std::string label = !sizes && rank.rank == 1 ? "norm" : "loss";
+    world.all_reduce(rank.ctx, tensor, Reduction::sum, label).wait(rank.ctx);
+  };
+  CHECK_THROWS_WITH(run_gloo(2, std::chrono::milliseconds(500), disagree), Contains("group world: all_reduce '"));
+}
+
 TEST_CASE("gloo: a rank that never comes to the rendezvous is named", "[comm]") {
   const StoreServer server({"127.0.0.1", 0});
   StoreClient store({"127.0.0.1", server.port()}, "", std::chrono::seconds(5));
