@@ -36,6 +36,7 @@ struct TrainerConfig {
   Seconds max_time;  // 0: none
   Precision precision = Precision::bf16_mixed;
   bool deterministic = false;
+  bool cuda_graph = true;
   double gradient_clip_val = 1.0;
   int64_t log_every_n_steps = 1;
   int64_t val_check_interval = 0;
@@ -49,6 +50,8 @@ struct TrainerConfig {
           "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: all states bf16; fp32; fp8-mixed: fp8 matrix "
           "products");
     visit("deterministic", deterministic, "only operations whose results do not vary from run to run");
+    visit("cuda_graph", cuda_graph,
+          "on a GPU, record a training step as CUDA graphs and replay them; batches cut at documents run kernel by kernel");
     visit("gradient_clip_val", gradient_clip_val, "longest gradient over all parameters; 0: no clipping", AtLeast{0},
           Alias{"clip_grad"});
     visit("log_every_n_steps", log_every_n_steps, "steps from one progress line to the next", Positive{});

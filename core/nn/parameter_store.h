@@ -62,6 +62,9 @@ class ParameterStore {
 
   void begin_step();                       // the next gradient write of each parameter is its first
   void zero_unwritten(ExecContext& ctx);   // gradients nobody wrote in this step
+  // Which gradients this step has written so far, in the order of parameters(): a replayed step sets what its walk would have.
+  std::vector<bool> gradients_written() const;
+  void set_gradients_written(const std::vector<bool>& written);
 
  private:
   void lay_out();
