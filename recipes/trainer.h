@@ -2,6 +2,7 @@
 // Not here: where batches come from, when to validate, log and save (recipes/pretrain.h).
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <utility>
@@ -12,9 +13,11 @@
 #include "core/optim/adamw.h"
 #include "core/optim/step_state.h"
 #include "models/decoder/model.h"
+#include "recipes/batch_layout.h"
 #include "recipes/fp8_layers.h"
 #include "recipes/plan.h"
 #include "recipes/schema.h"
+#include "recipes/step_graphs.h"
 
 namespace nemo {
 
@@ -50,6 +53,7 @@ struct TrainerOptions {
   int64_t max_steps = 1;        // where the schedule ends
   uint64_t seed = 1234;
   bool deterministic = false;
+  bool cuda_graph = true;       // on a GPU, replay steps as CUDA graphs
 };
 TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan);
 
@@ -74,11 +78,13 @@ class Trainer {
   const DecoderModel& model() const { return model_; }
   AdamW& optimizer() { return *optimizer_; }
   StepStateBuffer& state() { return state_; }
+  const StepGraphs& graphs() const { return graphs_; }
   const TrainerOptions& options() const { return options_; }
 
  private:
   void begin_step(const kernels::StepState& numbers);
-  void forward_backward(const MicroBatch& batch);
+  TokenLayout place(const MicroBatch& batch);
+  void forward_backward(const TokenLayout& tokens);
 
   TrainerOptions options_;
   ExecContext ctx_;
@@ -86,6 +92,8 @@ class Trainer {
   ParameterStore store_;
   DecoderModel model_;
   std::unique_ptr<AdamW> optimizer_;
+  std::deque<BatchBuffers> batch_buffers_;  // one for each number of tokens that came
+  StepGraphs graphs_;                       // their addresses are those of all the above
 };
 
 }  // namespace nemo

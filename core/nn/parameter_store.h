@@ -68,6 +68,9 @@ class ParameterStore {
   // The next gradient write of each parameter is its first, and 8-bit copies are made anew.
   void begin_step();
   void zero_unwritten(ExecContext& ctx);   // gradients nobody wrote in this step
+  // Which gradients this step has written so far, in the order of parameters(): a replayed step sets what its walk would have.
+  std::vector<bool> gradients_written() const;
+  void set_gradients_written(const std::vector<bool>& written);
 
  private:
   void lay_out();

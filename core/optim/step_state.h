@@ -2,8 +2,10 @@
 #pragma once
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "core/device/host_buffer.h"
+#include "core/device/staging_ring.h"
 #include "core/exec_context.h"
 
 namespace nemo {
@@ -11,14 +13,14 @@ namespace nemo {
 // What kernels wrote in one step, on its way to the host.
 class StepStateSnapshot {
  public:
-  StepStateSnapshot(ExecContext& ctx, const Tensor& state);
+  StepStateSnapshot(ExecContext& ctx, const Tensor& state, std::shared_ptr<HostBuffer> host);
   // Waits for the step, not for later ones.
   kernels::StepState get() const;
   // When the step was done; get() first.
   Event take_event() { return std::move(copied_); }
 
  private:
-  HostBuffer host_;
+  std::shared_ptr<HostBuffer> host_;
   Event copied_;
 };
 
@@ -27,12 +29,14 @@ class StepStateBuffer {
   explicit StepStateBuffer(ExecContext& ctx);
 
   kernels::StepState* device() const { return static_cast<kernels::StepState*>(state_.raw()); }
-  // Starts a step: sends the host's part and clears what kernels write.
+  // Starts a step: sends the host's part and clears what kernels write. Waits for nothing.
   void begin(ExecContext& ctx, const kernels::StepState& host);
-  StepStateSnapshot snapshot(ExecContext& ctx) const { return StepStateSnapshot(ctx, state_); }
+  StepStateSnapshot snapshot(ExecContext& ctx);
 
  private:
   Tensor state_;
+  StagingRing staging_;
+  std::vector<std::shared_ptr<HostBuffer>> snapshots_;  // used again when nobody else holds them: pinning memory is slow
 };
 
 }  // namespace nemo
