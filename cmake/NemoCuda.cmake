@@ -40,7 +40,7 @@ function(nemo_link_cuda target)
   target_link_libraries(${target} PUBLIC CUDA::cudart_static)
   target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_FRONTEND_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR} ${CUBLASLT_INCLUDE_DIR} ${NCCL_INCLUDE_DIR}
                                                       ${CUDAToolkit_INCLUDE_DIRS} $<$<BOOL:${CUPTI_INCLUDE_DIR}>:${CUPTI_INCLUDE_DIR}>)
-  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-lineinfo>")
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;$<$<NOT:$<CONFIG:Release>>:-lineinfo>>")
   set_source_files_properties(kernels/base/cuda_libraries_cuda.cpp PROPERTIES
                               COMPILE_DEFINITIONS "NEMO_CUDA_LIBRARY_FOLDERS=\"${NEMO_CUDA_LIBRARY_FOLDERS}\"")
 endfunction()
