@@ -32,7 +32,7 @@ std::vector<int64_t> Linear::member_rows() const {
 
 Tensor Linear::operator()(ExecContext& ctx, const Tensor& x) const {
   const Tensor entered = boundary_ ? boundary_->enter(ctx, x) : x;
-  Tensor y = linear(ctx, entered, weight_, bias_);
+  Tensor y = linear(ctx, entered, weight_, bias_, adds_bias_);
   if (addition_) y = addition_->add(ctx, entered, y);
   return boundary_ ? boundary_->leave(ctx, y) : y;
 }

@@ -42,12 +42,17 @@ class Linear {
   const ParameterSpan& bias() const { return bias_; }
   std::vector<int64_t> member_rows() const;  // of the local slices
   void set_addition(std::unique_ptr<LinearAddition> addition) { addition_ = std::move(addition); }
-  void set_boundary(std::unique_ptr<LinearBoundary> boundary) { boundary_ = std::move(boundary); }
+  // adds_bias false: the boundary sums over ranks, and another rank's summand brings the bias.
+  void set_boundary(std::unique_ptr<LinearBoundary> boundary, bool adds_bias = true) {
+    boundary_ = std::move(boundary);
+    adds_bias_ = adds_bias;
+  }
 
  private:
   ParameterSpan weight_, bias_;
   std::unique_ptr<LinearAddition> addition_;
   std::unique_ptr<LinearBoundary> boundary_;
+  bool adds_bias_ = true;
 };
 
 }  // namespace nemo

@@ -46,11 +46,11 @@ void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, G
   });
 }
 
-Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias) {
+Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias, bool add_bias) {
   if (x.rank() != 2 || x.dim(1) != weight.columns())
     throw ShapeError{"linear", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
   Tensor y = ctx.empty({x.dim(0), weight.rows()}, x.dtype());
-  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() ? bias.value(ctx) : Tensor());
+  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() && add_bias ? bias.value(ctx) : Tensor());
   ctx.record({.op = "linear", .inputs = {x}, .params = {weight, bias}, .saved = {weight.trainable() ? x : Tensor()}, .outputs = {y},
               .grad_input = [weight](Backward& back) -> std::vector<Tensor> {
                 const Tensor& dy = back.grad_output(0);

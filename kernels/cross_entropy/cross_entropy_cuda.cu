@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
   const float log_sum = online.max + logf(online.sum);
   lse[row] = log_sum;
   const int32_t label = labels[row];
-  if (label == kIgnoredLabel) {
+  if (label == kIgnoredLabel || label == kForeignLabel) {
     log_prob[row] = 0.0f;
   } else if (label < 0 || label >= shape.classes) {
     log_prob[row] = NAN;  // no such class: the step's loss is not finite and the update is skipped

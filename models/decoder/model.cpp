@@ -5,7 +5,6 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
 #include "core/ops/linear.h"
-#include "core/ops/linear_cross_entropy.h"
 #include "models/decoder/rope_table.h"
 
 namespace nemo {
@@ -43,6 +42,12 @@ std::vector<Linear::Member> up_members(const DecoderConfig& config, const std::s
   return {{block + ".mlp.up", config.ffn_hidden_size}};
 }
 
+// Undefined where positions are not learned.
+ParameterSpan learned_positions(ParameterStore& store, const DecoderConfig& config, const std::string& block) {
+  if (config.position_embedding_type != PositionEmbedding::learned) return {};
+  return ParameterSpan(store.declare(block, "position_embedding.weight", {config.max_position_embeddings, config.hidden_size}, weights(config)));
+}
+
 std::string layer_name(int64_t layer) { return "layers." + std::to_string(layer); }
 
 }  // namespace
@@ -75,6 +80,12 @@ Tensor Attention::forward(ExecContext& ctx, const Tensor& x, const TokenLayout& 
   return wo_(ctx, out.view({out.dim(0), -1}));
 }
 
+void Attention::list_seams(Seams& seams, const std::string& name) {
+  seams.linears.push_back({name + ".qkv", &qkv_});
+  seams.linears.push_back({name + ".wo", &wo_});
+  seams.attention.push_back({name, &core_});
+}
+
 FeedForward::FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block)
     : gated_(config.gated()), activation_(activation_of(config.activation)),
       up_(store, block, up_members(config, block), config.hidden_size, config.add_bias_linear, weights(config)),
@@ -85,17 +96,21 @@ Tensor FeedForward::forward(ExecContext& ctx, const Tensor& x) const {
   return down_(ctx, gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_));
 }
 
-EmbeddingBlock::EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size)
-    : Block("embedding"), dropout_(static_cast<float>(config.embedding_dropout)),
-      table_(store.declare(name(), "embedding.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size)) {
-  if (config.position_embedding_type == PositionEmbedding::learned)
-    positions_ = ParameterSpan(store.declare(name(), "position_embedding.weight", {config.max_position_embeddings, config.hidden_size}, weights(config)));
+void FeedForward::list_seams(Seams& seams, const std::string& name) {
+  seams.linears.push_back({name + ".up", &up_});
+  seams.linears.push_back({name + ".down", &down_});
 }
 
+EmbeddingBlock::EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size)
+    : Block("embedding"), dropout_(static_cast<float>(config.embedding_dropout)),
+      table_(&store.declare(name(), "embedding.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size)),
+      embedding_(ParameterSpan(*table_), learned_positions(store, config, name())) {}
+
 Bundle EmbeddingBlock::forward(ExecContext& ctx, const Bundle&, const TokenLayout& tokens) const {
-  const Tensor x = embedding(ctx, tokens.ids, table_, tokens.positions, positions_);
-  return {.residual = dropout(ctx, x, dropout_, random_site("embedding.dropout"), tokens.token_ids)};
+  return {.residual = dropout(ctx, embedding_(ctx, tokens), dropout_, random_site("embedding.dropout"), tokens.stream_token_ids())};
 }
+
+void EmbeddingBlock::list_seams(Seams& seams) { seams.embedding = &embedding_; }
 
 DecoderBlock::DecoderBlock(ParameterStore& store, const DecoderConfig& config, int64_t layer, const RopeTable* rope_table)
     : Block(layer_name(layer)), dropout_(static_cast<float>(config.hidden_dropout)), rope_table_(rope_table),
@@ -106,10 +121,15 @@ DecoderBlock::DecoderBlock(ParameterStore& store, const DecoderConfig& config, i
 
 Bundle DecoderBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
   const NormResult first = attention_norm_(ctx, in.residual, in.branch);
-  const Tensor attended = dropout(ctx, attention_.forward(ctx, first.y, tokens, rope_table_), dropout_, random_site(name() + ".attention.output_dropout"), tokens.token_ids);
+  const Tensor attended = dropout(ctx, attention_.forward(ctx, first.y, tokens, rope_table_), dropout_, random_site(name() + ".attention.output_dropout"), tokens.stream_token_ids());
   const NormResult second = mlp_norm_(ctx, first.residual, attended);
-  const Tensor branch = dropout(ctx, mlp_.forward(ctx, second.y), dropout_, random_site(name() + ".mlp.output_dropout"), tokens.token_ids);
+  const Tensor branch = dropout(ctx, mlp_.forward(ctx, second.y), dropout_, random_site(name() + ".mlp.output_dropout"), tokens.stream_token_ids());
   return {.residual = second.residual, .branch = branch};
+}
+
+void DecoderBlock::list_seams(Seams& seams) {
+  attention_.list_seams(seams, name() + ".attention");
+  mlp_.list_seams(seams, name() + ".mlp");
 }
 
 HeadBlock::HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied)
@@ -122,9 +142,12 @@ HeadBlock::HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t
 Bundle HeadBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
   const auto wanted = [&](const Tensor& stream) { return tokens.output_rows.defined() && stream.defined() ? gather_rows(ctx, stream, tokens.output_rows) : stream; };
   const Tensor x = final_norm_(ctx, wanted(in.residual), wanted(in.branch)).y;
-  if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_})};
-  return {.output = linear_fp32(ctx, x, output_).slice(1, 0, vocab_size_)};
+  if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_, .cut = vocabulary_cut_.get()})};
+  const Tensor logits = linear_fp32(ctx, vocabulary_cut_ ? vocabulary_cut_->enter(ctx, x) : x, output_);
+  return {.output = (vocabulary_cut_ ? vocabulary_cut_->gather_logits(ctx, logits) : logits).slice(1, 0, vocab_size_)};
 }
+
+void HeadBlock::list_seams(Seams& seams) { seams.vocabulary_cut = &vocabulary_cut_; }
 
 DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size) : store_(store), config_(config) {
   auto embedding = std::make_unique<EmbeddingBlock>(store, config, padded_vocab_size);
@@ -133,6 +156,12 @@ DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, i
   const bool rotary = config.position_embedding_type == PositionEmbedding::rope;
   for (int64_t layer = 0; layer < config.num_layers; ++layer) blocks_.push_back(std::make_unique<DecoderBlock>(store, config, layer, rotary ? &rope_table_ : nullptr));
   blocks_.push_back(std::make_unique<HeadBlock>(store, config, padded_vocab_size, tied));
+}
+
+Seams DecoderModel::seams() {
+  Seams seams;
+  for (const std::unique_ptr<Block>& block : blocks_) block->list_seams(seams);
+  return seams;
 }
 
 void DecoderModel::allocate_constants(ExecContext& ctx) {
