@@ -1,5 +1,6 @@
 // The places of a model where a plan may put something of its own, by name. Not here: what it puts there (parallel/).
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,13 +14,14 @@ namespace nemo {
 
 struct Seams {
   struct NamedLinear {
-    std::string name;
+    std::string name;  // "layers.0.attention.qkv"
     Linear* linear;
-  };  // "layers.0.attention.qkv"
+  };
   struct NamedAttention {
-    std::string name;
+    std::string name;  // "layers.0.attention"
     std::unique_ptr<AttentionCore>* core;
-  };  // "layers.0.attention"
+    int64_t num_heads;  // query heads, uncut
+  };
   std::vector<NamedLinear> linears;
   std::vector<NamedAttention> attention;
   Embedding* embedding = nullptr;                            // null: not in this part of the model

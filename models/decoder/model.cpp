@@ -53,7 +53,7 @@ std::string layer_name(int64_t layer) { return "layers." + std::to_string(layer)
 }  // namespace
 
 Attention::Attention(ParameterStore& store, const DecoderConfig& config, const std::string& block, int64_t layer)
-    : layer_(layer), head_size_(config.head_dim), norm_epsilon_(static_cast<float>(config.norm_epsilon)),
+    : layer_(layer), num_heads_(config.num_attention_heads), head_size_(config.head_dim), norm_epsilon_(static_cast<float>(config.norm_epsilon)),
       qkv_(store, block,
            {{block + ".attention.wq", config.num_attention_heads * config.head_dim}, {block + ".attention.wk", config.num_query_groups * config.head_dim}, {block + ".attention.wv", config.num_query_groups * config.head_dim}},
            config.hidden_size, config.qkv_bias(), weights(config)),
@@ -83,7 +83,7 @@ Tensor Attention::forward(ExecContext& ctx, const Tensor& x, const TokenLayout& 
 void Attention::list_seams(Seams& seams, const std::string& name) {
   seams.linears.push_back({name + ".qkv", &qkv_});
   seams.linears.push_back({name + ".wo", &wo_});
-  seams.attention.push_back({name, &core_});
+  seams.attention.push_back({name, &core_, num_heads_});
 }
 
 FeedForward::FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block)

@@ -24,7 +24,7 @@ class Attention {
   void list_seams(Seams& seams, const std::string& name);
 
  private:
-  int64_t layer_, head_size_;
+  int64_t layer_, num_heads_, head_size_;  // num_heads_: uncut
   float norm_epsilon_;
   Linear qkv_, wo_;
   ParameterSpan q_norm_, k_norm_;  // undefined without qk_norm

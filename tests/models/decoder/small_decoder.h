@@ -46,8 +46,8 @@ inline MicroBatch small_batch(const DecoderConfig& config, int64_t num_samples, 
 
 // A model that owns all it needs.
 struct SmallDecoder {
-  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32)
-      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), model(store, config, (config.vocab_size + 15) / 16 * 16) {
+  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32, int64_t padded_vocab_size = 0)
+      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), model(store, config, padded_vocab_size > 0 ? padded_vocab_size : (config.vocab_size + 15) / 16 * 16) {
     ctx.set_step_state(state.device());
     ctx.set_deterministic(true);
   }
