@@ -21,7 +21,6 @@ const std::vector<AvailableValues>& available_values() {
       {"run.dependency", {"null"}},
       {"cluster.type", {"local"}},
       {"trainer.precision", {"bf16-mixed", "fp32"}},
-      {"model.recompute_granularity", {"none"}},
       {"model.cpu_offloading", {"false"}},
       {"parallelism.tensor_model_parallel_size", {"1"}},
       {"parallelism.pipeline_model_parallel_size", {"1"}},

@@ -40,7 +40,7 @@ class Run {
  public:
   Run(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events)
       : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(plan_run(recipe, tokenizer_.get())),
-        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic), trainer_(runtime_, trainer_options(recipe, plan_)),
+        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic, 0, options.plan_folder), trainer_(runtime_, trainer_options(recipe, plan_)),
         checkpoints_(recipe, tokenizer_.get()), folder_(run_folder(recipe)) {
     phase("build");
     restore();
@@ -59,6 +59,7 @@ class Run {
       ++progress_.step;
       PendingReport report = trainer_.step(progress_.step, batches);
       progress_.consumed_samples = loader.consumed_samples();
+      keep_plans();
       if (queued) finish(*queued, step_start);  // the step before, while the device works on this one
       queued.emplace(Queued{std::move(report), progress_.consumed_samples});
       stopped = asked_to_stop();
@@ -116,6 +117,12 @@ class Run {
       trainer_.initialise();
       phase("initialise");
     }
+  }
+
+  // Writes down what the step chose, while the device works on it, and tells what became of plans that were read.
+  void keep_plans() {
+    runtime_.plans().write();
+    for (const std::string& notice : runtime_.plans().take_notices()) notify(notice);
   }
 
   void notify(const std::string& text) const {

@@ -3,6 +3,7 @@
 #pragma once
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/exec_context.h"
 #include "core/nn/token_layout.h"
@@ -31,5 +32,10 @@ class Block {
 
 // Runs a block between its hooks.
 Bundle run_block(ExecContext& ctx, const Block& block, const Bundle& in, const TokenLayout& tokens);
+
+// Runs blocks, one after the other, as one region of which the backward computes everything again (Tape::checkpoint). The
+// branch is added to the residual first, so that a region keeps one tensor. `tokens` are held until the backward is done.
+// Only while recording.
+Bundle run_recomputed(ExecContext& ctx, const std::vector<const Block*>& blocks, const Bundle& in, const TokenLayout& tokens);
 
 }  // namespace nemo

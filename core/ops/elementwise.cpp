@@ -37,6 +37,15 @@ Tensor dropped(ExecContext& ctx, const Tensor& x, float rate, uint64_t site, con
 
 }  // namespace
 
+Tensor add(ExecContext& ctx, const Tensor& a, const Tensor& b) {
+  expect_shape("add", "b", b, a.shape());
+  const Tensor sum = ctx.empty(a.shape(), a.dtype());
+  add_into(ctx, sum, a, b);
+  ctx.record({.op = "add", .inputs = {a, b}, .outputs = {sum},
+              .grad_input = [](Backward& back) -> std::vector<Tensor> { return {back.grad_output(0), back.grad_output(0)}; }});
+  return sum;
+}
+
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b) {
   const Shape shape = a.shape();
   a = contiguous(ctx, a);

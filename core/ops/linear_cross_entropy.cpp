@@ -11,13 +11,6 @@
 namespace nemo {
 namespace {
 
-// Rows of a chunk: enough for a full-rate product, few enough that the logits stay small beside the activations.
-int64_t chunk_rows(ExecContext& ctx, int64_t tokens, int64_t classes, DType dtype) {
-  const int64_t budget = ctx.device().plans_for() == DeviceType::cuda ? int64_t{512} << 20 : int64_t{48} << 20;
-  const int64_t rows = budget / (classes * static_cast<int64_t>(size_bytes(dtype))) / 128 * 128;
-  return std::min(tokens, std::max<int64_t>(rows, 128));
-}
-
 struct Chunk {
   Tensor x, logits, labels, log_prob, lse;  // labels: of the classes that are here
   Tensor all_labels;
@@ -71,7 +64,7 @@ Tensor own_labels(ExecContext& ctx, const Tensor& labels, const Classes& classes
 template <class Body>
 void for_each_chunk(ExecContext& ctx, const Tensor& x, const Tensor& labels, const Tensor& log_prob, const Tensor& lse, const Classes& classes,
                     const LinearCrossEntropyOptions& options, const Body& body) {
-  const int64_t tokens = x.dim(0), rows = chunk_rows(ctx, tokens, classes.padded, x.dtype());
+  const int64_t tokens = x.dim(0), rows = cross_entropy_chunk_rows(ctx, tokens, classes.padded, x.dtype());
   const Tensor buffer = ctx.empty({rows, classes.padded}, x.dtype(), MemoryTag::logits), own = options.cut == nullptr ? labels : own_labels(ctx, labels, classes);
   for (int64_t first = 0; first < tokens; first += rows) {
     const int64_t count = std::min(rows, tokens - first);
@@ -89,6 +82,12 @@ void add_to_loss_sum(ExecContext& ctx, const Tensor& log_prob) {
 }
 
 }  // namespace
+
+int64_t cross_entropy_chunk_rows(ExecContext& ctx, int64_t tokens, int64_t classes, DType dtype) {
+  const int64_t budget = ctx.device().plans_for() == DeviceType::cuda ? int64_t{512} << 20 : int64_t{48} << 20;
+  const int64_t rows = budget / (classes * static_cast<int64_t>(size_bytes(dtype))) / 128 * 128;
+  return std::min(tokens, std::max<int64_t>(rows, 128));
+}
 
 Tensor linear_cross_entropy(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const Tensor& labels, const LinearCrossEntropyOptions& options) {
   if (weight.columns() != x.dim(1) || (options.cut == nullptr && options.num_classes > weight.rows()))

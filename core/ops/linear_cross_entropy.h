@@ -33,4 +33,7 @@ struct LinearCrossEntropyOptions {
 // Adds -log_prob to StepState::loss_sum. With a cut, weight is this rank's rows and x its rows of the stream.
 Tensor linear_cross_entropy(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const Tensor& labels, const LinearCrossEntropyOptions& options);
 
+// Rows of a chunk: enough for a full-rate product, few enough that the logits stay small beside the activations.
+int64_t cross_entropy_chunk_rows(ExecContext& ctx, int64_t tokens, int64_t classes, DType dtype);
+
 }  // namespace nemo

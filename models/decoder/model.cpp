@@ -1,7 +1,9 @@
 #include "models/decoder/model.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "core/autograd/tape.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
 #include "core/ops/linear.h"
@@ -34,7 +36,7 @@ Initializer residual_weights(const DecoderConfig& config) {
 AttentionOptions attention_options(const DecoderConfig& config, const std::string& block) {
   return {.scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim)), .causal = true, .window = config.window_size,
           .dropout = static_cast<float>(config.attention_dropout), .dropout_site = random_site(block + ".attention.dropout"),
-          .allow_library = config.attention_backend != AttentionBackend::own};
+          .allow_library = config.attention_backend != AttentionBackend::own, .make_again = config.recomputes("core_attn")};
 }
 
 std::vector<Linear::Member> up_members(const DecoderConfig& config, const std::string& block) {
@@ -87,13 +89,16 @@ void Attention::list_seams(Seams& seams, const std::string& name) {
 }
 
 FeedForward::FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block)
-    : gated_(config.gated()), activation_(activation_of(config.activation)),
+    : gated_(config.gated()), remake_up_(config.recomputes("mlp")), remake_activated_(remake_up_ || config.recomputes("mlp_act")), activation_(activation_of(config.activation)),
       up_(store, block, up_members(config, block), config.hidden_size, config.add_bias_linear, weights(config)),
       down_(store, block, {{block + ".mlp.down", config.hidden_size}}, config.ffn_hidden_size, config.add_bias_linear, residual_weights(config)) {}
 
 Tensor FeedForward::forward(ExecContext& ctx, const Tensor& x) const {
   const Tensor up = up_(ctx, x);
-  return down_(ctx, gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_));
+  if (remake_up_) make_again(ctx, {up}, {x}, [this](ExecContext& ctx, const std::vector<Tensor>& from) { return std::vector{up_(ctx, from[0])}; });
+  const Tensor activated = activate(ctx, up);
+  if (remake_activated_) make_again(ctx, {activated}, {up}, [this](ExecContext& ctx, const std::vector<Tensor>& from) { return std::vector{activate(ctx, from[0])}; });
+  return down_(ctx, activated);
 }
 
 void FeedForward::list_seams(Seams& seams, const std::string& name) {
@@ -113,16 +118,24 @@ Bundle EmbeddingBlock::forward(ExecContext& ctx, const Bundle&, const TokenLayou
 void EmbeddingBlock::list_seams(Seams& seams) { seams.embedding = &embedding_; }
 
 DecoderBlock::DecoderBlock(ParameterStore& store, const DecoderConfig& config, int64_t layer, const RopeTable* rope_table)
-    : Block(layer_name(layer)), dropout_(static_cast<float>(config.hidden_dropout)), rope_table_(rope_table),
+    : Block(layer_name(layer)), dropout_(static_cast<float>(config.hidden_dropout)), remake_norms_(config.recomputes("layernorm")), rope_table_(rope_table),
       attention_norm_(store, name(), name() + ".attention_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)),
       attention_(store, config, name(), layer),
       mlp_norm_(store, name(), name() + ".mlp_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)),
       mlp_(store, config, name()) {}
 
+// What the norm gives is made again from the sum, which is kept for the norm's own backward and was rounded before it was used.
+NormResult DecoderBlock::normalize(ExecContext& ctx, const Norm& norm, const Tensor& residual, const Tensor& branch) const {
+  const NormResult result = norm(ctx, residual, branch);
+  if (remake_norms_)
+    make_again(ctx, {result.y}, {result.residual}, [&norm](ExecContext& ctx, const std::vector<Tensor>& from) { return std::vector{norm(ctx, from[0], {}).y}; });
+  return result;
+}
+
 Bundle DecoderBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
-  const NormResult first = attention_norm_(ctx, in.residual, in.branch);
+  const NormResult first = normalize(ctx, attention_norm_, in.residual, in.branch);
   const Tensor attended = dropout(ctx, attention_.forward(ctx, first.y, tokens, rope_table_), dropout_, random_site(name() + ".attention.output_dropout"), tokens.stream_token_ids());
-  const NormResult second = mlp_norm_(ctx, first.residual, attended);
+  const NormResult second = normalize(ctx, mlp_norm_, first.residual, attended);
   const Tensor branch = dropout(ctx, mlp_.forward(ctx, second.y), dropout_, random_site(name() + ".mlp.output_dropout"), tokens.stream_token_ids());
   return {.residual = second.residual, .branch = branch};
 }
@@ -169,7 +182,16 @@ void DecoderModel::allocate_constants(ExecContext& ctx) {
 }
 
 Bundle DecoderModel::forward_blocks(ExecContext& ctx, Bundle bundle, const TokenLayout& tokens, int64_t begin, int64_t end) const {
-  for (int64_t i = begin; i < end; ++i) bundle = run_block(ctx, block(i), bundle, tokens);
+  for (int64_t i = begin; i < end;) {
+    const int64_t together = ctx.tape() != nullptr ? std::min(config_.recomputed_layers(i - 1), end - i) : 0;
+    if (together == 0) {
+      bundle = run_block(ctx, block(i++), bundle, tokens);
+      continue;
+    }
+    std::vector<const Block*> layers;
+    for (const int64_t last = i + together; i < last; ++i) layers.push_back(&block(i));
+    bundle = run_recomputed(ctx, layers, bundle, tokens);
+  }
   return bundle;
 }
 

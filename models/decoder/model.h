@@ -38,7 +38,9 @@ class FeedForward {
   void list_seams(Seams& seams, const std::string& name);
 
  private:
-  bool gated_;
+  Tensor activate(ExecContext& ctx, const Tensor& up) const { return gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_); }
+
+  bool gated_, remake_up_, remake_activated_;
   Activation activation_;
   Linear up_, down_;  // up_: gate | up where gated
 };
@@ -63,7 +65,10 @@ class DecoderBlock final : public Block {
   void list_seams(Seams& seams) override;
 
  private:
+  NormResult normalize(ExecContext& ctx, const Norm& norm, const Tensor& residual, const Tensor& branch) const;
+
   float dropout_;
+  bool remake_norms_;
   const RopeTable* rope_table_;  // null: learned positions
   Norm attention_norm_;
   Attention attention_;
