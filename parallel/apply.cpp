@@ -18,15 +18,12 @@ std::unique_ptr<LinearBoundary> boundary_for(const ModuleRule& rule, const Tenso
   throw PlanError{"tensor_parallel", name, "its rule is neither a cut of columns nor of rows"};
 }
 
-void cut_over_tensor_ranks(const TensorRanks& ranks, ParameterStore& store, const Seams& seams, std::span<const ShardRule> parameters, std::span<const ModuleRule> modules) {
-  for (Parameter* const parameter : store.parameters()) cut(*parameter, rule_for(parameters, parameter->name), ranks.group.rank(), ranks.group.size(), ranks.stream_is_cut);
+void attach_to_linears(const TensorRanks& ranks, const Seams& seams, std::span<const ModuleRule> rules) {
   for (const Seams::NamedLinear& each : seams.linears) {
-    std::unique_ptr<LinearBoundary> boundary = boundary_for(rule_for(modules, each.name), ranks, each.name);
+    std::unique_ptr<LinearBoundary> boundary = boundary_for(rule_for(rules, each.name), ranks, each.name);
     const bool sums = dynamic_cast<const RowBoundary*>(boundary.get()) != nullptr;
     each.linear->set_boundary(std::move(boundary), !sums || ranks.group.rank() == 0);
   }
-  if (seams.embedding != nullptr) seams.embedding->set_boundary(std::make_unique<CutEmbeddingBoundary>(ranks));
-  if (seams.vocabulary_cut != nullptr) *seams.vocabulary_cut = std::make_unique<RankedVocabularyCut>(ranks);
 }
 
 std::unique_ptr<AttentionCore> core_for(ContextParallelComm comm, const AttentionOptions& options, const ProcessGroup& context) {
@@ -54,10 +51,19 @@ void replace_attention(const ModelRanks& ranks, const Seams& seams) {
 
 }  // namespace
 
-void apply(const ModelRanks& ranks, ParameterStore& store, const Seams& seams, std::span<const ShardRule> parameters, std::span<const ModuleRule> modules) {
-  if (ranks.tensor.group.size() == 1 && ranks.context.size() == 1) return;
-  if (ranks.tensor.group.size() > 1) cut_over_tensor_ranks(ranks.tensor, store, seams, parameters, modules);
-  replace_attention(ranks, seams);
+void cut_parameters(const ModelRanks& ranks, ParameterStore& store, std::span<const ShardRule> rules) {
+  if (ranks.tensor.group.size() == 1) return;
+  for (Parameter* const parameter : store.parameters())
+    cut(*parameter, rule_for(rules, parameter->name), ranks.tensor.group.rank(), ranks.tensor.group.size(), ranks.tensor.stream_is_cut);
+}
+
+void attach(const ModelRanks& ranks, const Seams& seams, std::span<const ModuleRule> rules) {
+  if (ranks.tensor.group.size() > 1) {
+    attach_to_linears(ranks.tensor, seams, rules);
+    if (seams.embedding != nullptr) seams.embedding->set_boundary(std::make_unique<CutEmbeddingBoundary>(ranks.tensor));
+    if (seams.vocabulary_cut != nullptr) *seams.vocabulary_cut = std::make_unique<RankedVocabularyCut>(ranks.tensor);
+  }
+  if (ranks.tensor.group.size() > 1 || ranks.context.size() > 1) replace_attention(ranks, seams);
 }
 
 }  // namespace nemo

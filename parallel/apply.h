@@ -18,7 +18,11 @@ struct ModelRanks {
   ContextParallelComm context_comm = ContextParallelComm::p2p;
 };
 
-// Before the store allocates. PlanError where a parameter or layer has no rule, or cannot be cut so.
-void apply(const ModelRanks& ranks, ParameterStore& store, const Seams& seams, std::span<const ShardRule> parameters, std::span<const ModuleRule> modules);
+// Makes the store's parameters this rank's slices; before it allocates. PlanError where a parameter has no rule or cannot be
+// cut so.
+void cut_parameters(const ModelRanks& ranks, ParameterStore& store, std::span<const ShardRule> rules);
+
+// Attaches what the cut needs to a model, or to each of its parts. PlanError where a layer has no rule.
+void attach(const ModelRanks& ranks, const Seams& seams, std::span<const ModuleRule> rules);
 
 }  // namespace nemo

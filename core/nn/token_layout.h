@@ -29,6 +29,7 @@ struct TokenLayout {
   // Where a plan cuts the residual stream's rows over ranks, this rank's rows of positions and token_ids; undefined: all T.
   Tensor own_positions, own_token_ids;
   const Tensor& stream_positions() const { return own_positions.defined() ? own_positions : positions; }
+  int64_t num_stream_rows() const { return own_positions.defined() ? own_positions.dim(0) : num_tokens; }
   const Tensor& stream_token_ids() const { return own_token_ids.defined() ? own_token_ids : token_ids; }
 
   std::shared_ptr<const SequenceCut> cut;  // where a plan cuts the sequences: what attention needs to know; else null

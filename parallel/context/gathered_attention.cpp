@@ -14,6 +14,16 @@ Tensor gather_keys_values(ExecContext& ctx, const Tensor& k, const Tensor& v, co
   return reordered_rows(ctx, gathered_rows(ctx, pack_keys_values(ctx, k, v), context, "keys and values"), cut.rank_order);
 }
 
+// out, lse
+std::vector<Tensor> attend(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const SequenceCut& cut,
+                           const AttentionOptions& options, const ProcessGroup& context) {
+  const Tensor all = gather_keys_values(ctx, k, v, cut, context);
+  const auto [all_k, all_v] = keys_values(all, q.dim(2));
+  const Tensor out = ctx.empty(q.shape(), q.dtype()), lse = ctx.empty({q.dim(1), q.dim(0)}, DType::fp32);
+  for (const TokenLayout& call : cut.calls) attention_forward_pass(ctx, {q, all_k, all_v, out, lse}, call, options);
+  return {out, lse};
+}
+
 std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const AttentionOptions& options, const ProcessGroup& context) {
   ExecContext& ctx = back.ctx();
   const Tensor q = back.saved(0), out = back.saved(3), lse = back.saved(4), dout = back.grad_output(0).view({out.dim(0), -1});
@@ -35,15 +45,17 @@ std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const Att
 
 }  // namespace
 
-Tensor GatheredAttention::forward(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const TokenLayout& tokens, int64_t) const {
-  const Tensor all = gather_keys_values(ctx, k, v, *tokens.cut, context_);
-  const auto [all_k, all_v] = keys_values(all, q.dim(2));
-  const Tensor out = ctx.empty(q.shape(), q.dtype()), lse = ctx.empty({q.dim(1), q.dim(0)}, DType::fp32);
-  for (const TokenLayout& call : tokens.cut->calls) attention_forward_pass(ctx, {q, all_k, all_v, out, lse}, call, options());
+Tensor GatheredAttention::forward(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                                  const TokenLayout& tokens, int64_t) const {
   // The layout is held, not saved: it is the batch's, and all layers share it.
-  ctx.record({.op = "gathered_attention", .inputs = {q, k, v}, .saved = {q, k, v, out, lse}, .outputs = {out},
+  const auto again = [cut = tokens.cut, options = options(), context = context_](ExecContext& ctx, const std::vector<Tensor>& from) {
+    return attend(ctx, from[0], from[1], from[2], *cut, options, context);
+  };
+  const std::vector<Tensor> made = again(ctx, {q, k, v});
+  if (options().make_again) make_again(ctx, made, {q, k, v}, again);
+  ctx.record({.op = "gathered_attention", .inputs = {q, k, v}, .saved = {q, k, v, made[0], made[1]}, .outputs = {made[0]},
               .grad_input = [cut = tokens.cut, options = options(), context = context_](Backward& back) { return grad_input(back, *cut, options, context); }});
-  return out;
+  return made[0];
 }
 
 }  // namespace nemo

@@ -39,6 +39,30 @@ AttentionOptions options_of_step(AttentionOptions options, size_t step) {
   return options;
 }
 
+// out, lse
+std::vector<Tensor> attend(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const SequenceCut& cut,
+                           const AttentionOptions& options, const ProcessGroup& context) {
+  constexpr float kNothingSeen = -std::numeric_limits<float>::infinity();
+  const Tensor sum = ctx.empty(q.shape(), DType::fp32), lse = ctx.empty({q.dim(1), q.dim(0)}, DType::fp32);
+  fill(ctx, lse, kNothingSeen);
+  Ring ring(context);
+  Tensor current = pack_keys_values(ctx, k, v);
+  for (size_t step = 0; step < cut.calls.size(); ++step) {
+    const bool last = step + 1 == cut.calls.size();
+    if (!last) ring.start(ctx, current, "keys and values");
+    const auto [all_k, all_v] = keys_values(current, q.dim(2));
+    const Tensor part = ctx.empty(q.shape(), q.dtype()), part_lse = ctx.empty(lse.shape(), DType::fp32);
+    fill(ctx, part_lse, kNothingSeen);  // of the queries that this call has no keys for
+    attention_forward_pass(ctx, {q, all_k, all_v, part, part_lse}, cut.calls[step], options_of_step(options, step));
+    attention_merge_pass(ctx, sum, lse, part, part_lse);
+    if (!last) current = ring.finish(ctx);
+  }
+  if (q.dtype() == DType::fp32) return {sum, lse};
+  const Tensor out = ctx.empty(q.shape(), q.dtype());
+  convert(ctx, out, sum);
+  return {out, lse};
+}
+
 std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const AttentionOptions& options, const ProcessGroup& context) {
   ExecContext& ctx = back.ctx();
   const Tensor q = back.saved(0), out = back.saved(3), lse = back.saved(4), dout = back.grad_output(0).view({out.dim(0), -1});
@@ -66,32 +90,17 @@ std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const Att
 
 }  // namespace
 
-Tensor RingAttention::forward(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const TokenLayout& tokens, int64_t) const {
-  constexpr float kNothingSeen = -std::numeric_limits<float>::infinity();
-  const SequenceCut& cut = *tokens.cut;
-  const Tensor sum = ctx.empty(q.shape(), DType::fp32), lse = ctx.empty({q.dim(1), q.dim(0)}, DType::fp32);
-  fill(ctx, lse, kNothingSeen);
-  Ring ring(context_);
-  Tensor current = pack_keys_values(ctx, k, v);
-  for (size_t step = 0; step < cut.calls.size(); ++step) {
-    const bool last = step + 1 == cut.calls.size();
-    if (!last) ring.start(ctx, current, "keys and values");
-    const auto [all_k, all_v] = keys_values(current, q.dim(2));
-    const Tensor part = ctx.empty(q.shape(), q.dtype()), part_lse = ctx.empty(lse.shape(), DType::fp32);
-    fill(ctx, part_lse, kNothingSeen);  // of the queries that this call has no keys for
-    attention_forward_pass(ctx, {q, all_k, all_v, part, part_lse}, cut.calls[step], options_of_step(options(), step));
-    attention_merge_pass(ctx, sum, lse, part, part_lse);
-    if (!last) current = ring.finish(ctx);
-  }
-  Tensor out = sum;
-  if (q.dtype() != DType::fp32) {
-    out = ctx.empty(q.shape(), q.dtype());
-    convert(ctx, out, sum);
-  }
+Tensor RingAttention::forward(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
+                              const TokenLayout& tokens, int64_t) const {
   // The layout is held, not saved: it is the batch's, and all layers share it.
-  ctx.record({.op = "ring_attention", .inputs = {q, k, v}, .saved = {q, k, v, out, lse}, .outputs = {out},
+  const auto again = [cut = tokens.cut, options = options(), context = context_](ExecContext& ctx, const std::vector<Tensor>& from) {
+    return attend(ctx, from[0], from[1], from[2], *cut, options, context);
+  };
+  const std::vector<Tensor> made = again(ctx, {q, k, v});
+  if (options().make_again) make_again(ctx, made, {q, k, v}, again);
+  ctx.record({.op = "ring_attention", .inputs = {q, k, v}, .saved = {q, k, v, made[0], made[1]}, .outputs = {made[0]},
               .grad_input = [cut = tokens.cut, options = options(), context = context_](Backward& back) { return grad_input(back, *cut, options, context); }});
-  return out;
+  return made[0];
 }
 
 }  // namespace nemo

@@ -62,6 +62,10 @@ Tensor sum_over_ranks(ExecContext& ctx, const Tensor& x, const ProcessGroup& gro
 
 Tensor gather_rows_of_ranks(ExecContext& ctx, const Tensor& x, const ProcessGroup& group, std::string_view label) {
   const Tensor y = gathered_rows(ctx, x, group, label);
+  // Who saves y keeps the own rows alone; the backward gathers them again.
+  make_again(ctx, {y}, {x}, [group, label = std::string(label)](ExecContext& ctx, const std::vector<Tensor>& from) -> std::vector<Tensor> {
+    return {gathered_rows(ctx, from[0], group, label + " again")};
+  });
   ctx.record({.op = "gather_rows_of_ranks", .inputs = {x}, .outputs = {y},
               .grad_input = [group, label = std::string(label)](Backward& back) -> std::vector<Tensor> {
                 return {summed_rows(back.ctx(), back.grad_output(0), group, label + " gradient")};

@@ -79,7 +79,8 @@ void run_rank(Rank& rank, const Layout& layout, const DecoderConfig& config, con
   MeshGroups groups(Mesh(sizes_of(layout), rank.rank), rank.groups);
   const ModelRanks ranks{.tensor = {groups.group({Axis::tensor}), layout.sequence_parallel}, .context = groups.group({Axis::context}), .context_comm = layout.comm};
   SmallDecoder decoder({}, config, DType::fp32, padded_vocab_size);
-  apply(ranks, decoder.store, decoder.model.seams(), decoder_sharding(config), decoder_modules());
+  cut_parameters(ranks, decoder.store, decoder_sharding(config));
+  attach(ranks, decoder.model.seams(), decoder_modules());
   decoder.allocate();
   pass(decoder, batches, ranks);
 
