@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "parallel/mesh.h"
 #include "recipes/availability.h"
+#include "recipes/fp8_layers.h"
 #include "recipes/plan.h"
 #include "recipes/run_data.h"
 
@@ -85,7 +86,7 @@ std::string describe_recompute(const DecoderConfig& model) {
 }
 
 // What the plan says, as label and figure.
-std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan, const DecoderConfig& model) {
+std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan, const Recipe& recipe) {
   const std::string unknown = "known once the tokenizer is read (model.vocab_size is null)";
   std::vector<std::pair<std::string, std::string>> lines = {
       {"ranks", group_digits(plan.world_size)},
@@ -105,8 +106,10 @@ std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan, co
         {"FLOP per token", scaled(flops.causal) + " causal, " + scaled(flops.full) + " counting masked attention too"});
     lines.push_back({"FLOP per step", scaled(step) + " causal"});
   }
-  if (const std::string recomputed = describe_recompute(model); !recomputed.empty())
+  if (const std::string recomputed = describe_recompute(recipe.model); !recomputed.empty())
     lines.push_back({"recomputed", recomputed + "; not counted in FLOP"});
+  if (const Fp8Layers fp8 = fp8_layers(recipe); fp8.any())
+    lines.push_back({"fp8 products", "linears of layers " + std::to_string(fp8.begin) + " to " + std::to_string(fp8.end - 1)});
   return lines;
 }
 
@@ -124,7 +127,7 @@ void print_text(Explanation& all) {
   std::cout << all.recipe.places.file() << "\n\n";
   print_values(all.recipe);
   std::cout << "\nfollows from these\n";
-  for (const auto& [label, figure] : plan_lines(all.plan, all.recipe.model))
+  for (const auto& [label, figure] : plan_lines(all.plan, all.recipe))
     std::cout << "  " << std::left << std::setw(24) << label << figure << '\n';
   if (all.plan.world_size > 1) std::cout << "\nmesh: " << draw_mesh(MeshSizes(all.recipe.parallelism, all.plan.world_size));
   if (all.memory) print_memory(*all.memory);

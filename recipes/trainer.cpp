@@ -18,7 +18,7 @@ int64_t count_loss_tokens(std::span<const MicroBatch> micro_batches) {
 }  // namespace
 
 TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan) {
-  TrainerOptions options{.model = recipe.model, .padded_vocab_size = plan.padded_vocab_size.value(), .precision = recipe.trainer.precision, .optim = recipe.optim,
+  TrainerOptions options{.model = recipe.model, .padded_vocab_size = plan.padded_vocab_size.value(), .precision = recipe.trainer.precision, .fp8_layers = fp8_layers(recipe), .optim = recipe.optim,
                          .gradient_clip_val = recipe.trainer.gradient_clip_val, .max_steps = recipe.trainer.max_steps,
                          .seed = static_cast<uint64_t>(recipe.run.seed), .deterministic = recipe.trainer.deterministic};
   options.model.vocab_size = plan.vocab_size.value();
@@ -26,9 +26,11 @@ TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan) {
 }
 
 Trainer::Trainer(Runtime& runtime, const TrainerOptions& options)
-    : options_(options), ctx_(runtime, compute_dtype(options.precision), options.seed), state_(ctx_), model_(store_, options.model, options.padded_vocab_size) {
+    : options_(options), ctx_(runtime, compute_dtype(options.precision), options.seed), state_(ctx_), store_(blocks_in_fp8(options.fp8_layers)), model_(store_, options.model, options.padded_vocab_size) {
+  if (options.fp8_layers.any()) require_fp8(runtime.device());
   ctx_.set_step_state(state_.device());
   ctx_.set_deterministic(options.deterministic);
+  ctx_.set_takes_amax(options.fp8_layers.any());
   if (options.optim.decay_norms_and_biases)
     for (Parameter* parameter : store_.parameters()) parameter->weight_decay = true;
   store_.allocate(ctx_, storage_policy(options.precision, options.optim), true);

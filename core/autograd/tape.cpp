@@ -17,6 +17,7 @@ struct Tape::Node {
   std::vector<SavedTensor> saved;
   std::function<std::vector<Tensor>(Backward&)> grad_input;
   std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight;
+  std::function<std::vector<Tensor>(Backward&, const std::vector<GradientSlot>&)> grad_input_and_weight;
   Recompute forward;                        // regions
   std::string block;                        // marks: the block that begins or ends here; regions: the last one inside
   enum class Kind : uint8_t { op, region, block_begin, block_end } kind = Kind::op;
@@ -53,6 +54,7 @@ void Tape::record(ExecContext& ctx, OpRecord record) {
   node.params = std::move(record.params);
   node.grad_input = std::move(record.grad_input);
   node.grad_weight = std::move(record.grad_weight);
+  node.grad_input_and_weight = std::move(record.grad_input_and_weight);
   nodes_.push_back(std::move(node));
 }
 
@@ -165,26 +167,28 @@ void Tape::run_op(ExecContext& ctx, Node node) {
   for (const SavedTensor& saved : node.saved) back.saved_.push_back(SavedTensors::restore(ctx, saved));
   node.saved.clear();
 
-  const bool any_trainable = std::ranges::any_of(node.params, [](const ParameterSpan& span) { return span.defined() && span.trainable(); });
-  if (node.grad_weight && any_trainable) {
-    auto run = [](ExecContext& ctx, Backward& back, const Node& node) {
-      std::vector<GradientSlot> slots;
-      for (const ParameterSpan& span : node.params)
-        slots.push_back(span.defined() && span.trainable() ? span.gradient_slot(ctx) : GradientSlot{});
-      node.grad_weight(back, slots);
-    };
+  const bool weight_wanted = node.grad_weight && std::ranges::any_of(node.params, [](const ParameterSpan& span) { return span.defined() && span.trainable(); });
+  const bool input_wanted = node.grad_input && std::ranges::any_of(node.input_tracked, [](bool tracked) { return tracked; });
+  const auto slots_of = [](ExecContext& ctx, const Node& node) {
+    std::vector<GradientSlot> slots;
+    for (const ParameterSpan& span : node.params)
+      slots.push_back(span.defined() && span.trainable() ? span.gradient_slot(ctx) : GradientSlot{});
+    return slots;
+  };
+  const bool together = node.grad_input_and_weight && weight_wanted && input_wanted && !defer_;
+  if (weight_wanted && !together) {
     if (defer_) {
       auto held = std::make_shared<std::pair<Backward, Node>>(back, Node{});
       held->second.params = node.params;
       held->second.grad_weight = std::move(node.grad_weight);
       back.weight_gradient_follows_ = true;
-      deferred_.push_back([run, held](ExecContext& ctx) { run(ctx, held->first, held->second); });
+      deferred_.push_back([slots_of, held](ExecContext& ctx) { held->second.grad_weight(held->first, slots_of(ctx, held->second)); });
     } else {
-      run(ctx, back, node);
+      node.grad_weight(back, slots_of(ctx, node));
     }
   }
-  if (!node.grad_input || std::ranges::none_of(node.input_tracked, [](bool tracked) { return tracked; })) return;
-  std::vector<Tensor> gradients = node.grad_input(back);
+  if (!input_wanted) return;
+  std::vector<Tensor> gradients = together ? node.grad_input_and_weight(back, slots_of(ctx, node)) : node.grad_input(back);
   if (gradients.size() != node.inputs.size())
     throw ShapeError{std::string(node.op), "backward", "gave " + std::to_string(gradients.size()) + " gradients for " + std::to_string(node.inputs.size()) + " inputs"};
   back.grad_outputs_.clear();

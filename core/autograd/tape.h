@@ -27,6 +27,8 @@ struct OpRecord {
   std::vector<Tensor> outputs = {};
   std::function<std::vector<Tensor>(Backward&)> grad_input = {};                        // one per input
   std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight = {};    // one slot per params entry
+  // Where one pass serves both: called instead of the two when both are wanted now. Must give their bits.
+  std::function<std::vector<Tensor>(Backward&, const std::vector<GradientSlot>&)> grad_input_and_weight = {};
 };
 
 // Called around each block (core/nn/block.h) in forward and, reversed, in backward. A checkpointed region runs its blocks

@@ -6,7 +6,6 @@
 #include "kernels/gemm/gemm.h"
 
 namespace nemo {
-namespace {
 
 void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy) {
   const kernels::BiasShape shape{.rows = dy.dim(0), .columns = dy.dim(1), .stride = dy.stride(0)};
@@ -21,8 +20,6 @@ void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy)
     });
   });
 }
-
-}  // namespace
 
 void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias) {
   const int64_t m = a.dim(flags.transpose_a ? 1 : 0), k = a.dim(flags.transpose_a ? 0 : 1), n = b.dim(flags.transpose_b ? 0 : 1);

@@ -13,6 +13,9 @@ Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, co
 // rounded to one. Inference only: it records nothing.
 Tensor linear_fp32(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight);
 
+// The bias's gradient: dy [T, out] summed over T into the slot.
+void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy);
+
 // The product itself, for ops that need one: c (+)= op(a) op(b) (+ bias), row-major, rows may be strided.
 struct GemmFlags { bool transpose_a = false, transpose_b = false, accumulate = false; };
 void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias = {});

@@ -11,6 +11,10 @@
 namespace nemo {
 namespace {
 
+// Logits of a chunk: enough rows for full-rate products, and few enough passes over the weight's gradient, which each chunk
+// reads and writes; small beside the activations.
+constexpr int64_t kCudaChunkBytes = int64_t{512} << 20, kCpuChunkBytes = int64_t{48} << 20;
+
 struct Chunk {
   Tensor x, logits, labels, log_prob, lse;  // labels: of the classes that are here
   Tensor all_labels;
@@ -28,8 +32,8 @@ void forward_chunk(ExecContext& ctx, const Chunk& chunk, const Tensor& weight, c
   if (options.cut != nullptr) options.cut->merge(ctx, chunk.log_prob, chunk.lse, chunk.all_labels, chunk.shape.stride, options.num_classes);
 }
 
-// logits become their gradient; then the gradients of x and of the weight. dlog_prob undefined: the known token weight.
-void backward_chunk(ExecContext& ctx, const Chunk& chunk, const Tensor& weight, const Tensor& dlog_prob, const Tensor& dx, const GradientSlot& slot, bool accumulate) {
+// logits become their gradient. dlog_prob undefined: the known token weight.
+void backward_logits(ExecContext& ctx, const Chunk& chunk, const Tensor& dlog_prob) {
   with_float_type("linear_cross_entropy", chunk.x.dtype(), [&](auto t) {
     using T = decltype(t);
     const float* const weights = dlog_prob.defined() ? dlog_prob.data<float>() : nullptr;
@@ -37,6 +41,22 @@ void backward_chunk(ExecContext& ctx, const Chunk& chunk, const Tensor& weight, 
            [&] { kernels::cross_entropy_backward_cpu(chunk.logits.data<T>(), chunk.lse.data<float>(), chunk.labels.data<int32_t>(), weights, ctx.step_state(), chunk.shape); },
            [&] { kernels::cross_entropy_backward_cuda(chunk.logits.data<T>(), chunk.lse.data<float>(), chunk.labels.data<int32_t>(), weights, ctx.step_state(), chunk.shape, ctx.stream()); });
   });
+}
+
+// Both, where every token's weight is known beforehand.
+void forward_backward_logits(ExecContext& ctx, const Chunk& chunk, const Tensor& weight) {
+  gemm(ctx, chunk.logits, chunk.x, weight, {.transpose_b = true});
+  with_float_type("linear_cross_entropy", chunk.x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    float *const log_prob = chunk.log_prob.data<float>(), *const lse = chunk.lse.data<float>();
+    launch(ctx, "linear_cross_entropy",
+           [&] { kernels::cross_entropy_forward_backward_cpu(log_prob, lse, chunk.logits.data<T>(), chunk.labels.data<int32_t>(), ctx.step_state(), chunk.shape); },
+           [&] { kernels::cross_entropy_forward_backward_cuda(log_prob, lse, chunk.logits.data<T>(), chunk.labels.data<int32_t>(), ctx.step_state(), chunk.shape, ctx.stream()); });
+  });
+}
+
+// The gradients of x and of the weight, from those of the logits.
+void backward_products(ExecContext& ctx, const Chunk& chunk, const Tensor& weight, const Tensor& dx, const GradientSlot& slot, bool accumulate) {
   gemm(ctx, dx, chunk.logits, weight, {});
   if (slot.wanted()) gemm(ctx, slot.tensor, chunk.logits, chunk.x, {.transpose_a = true, .accumulate = accumulate});
 }
@@ -84,7 +104,7 @@ void add_to_loss_sum(ExecContext& ctx, const Tensor& log_prob) {
 }  // namespace
 
 int64_t cross_entropy_chunk_rows(ExecContext& ctx, int64_t tokens, int64_t classes, DType dtype) {
-  const int64_t budget = ctx.device().plans_for() == DeviceType::cuda ? int64_t{512} << 20 : int64_t{48} << 20;
+  const int64_t budget = ctx.device().plans_for() == DeviceType::cuda ? kCudaChunkBytes : kCpuChunkBytes;
   const int64_t rows = budget / (classes * static_cast<int64_t>(size_bytes(dtype))) / 128 * 128;
   return std::min(tokens, std::max<int64_t>(rows, 128));
 }
@@ -102,8 +122,13 @@ Tensor linear_cross_entropy(ExecContext& ctx, const Tensor& x, const ParameterSp
     Tensor dx = ctx.empty(all.shape(), all.dtype());
     const GradientSlot slot = weight.trainable() ? weight.gradient_slot(ctx) : GradientSlot{};
     for_each_chunk(ctx, all, labels, log_prob, lse, classes, options, [&](const Chunk& chunk, int64_t first) {
-      forward_chunk(ctx, chunk, w, options);
-      backward_chunk(ctx, chunk, w, {}, dx.slice(0, first, chunk.shape.rows), slot, slot.accumulate || first > 0);
+      if (options.cut == nullptr) {
+        forward_backward_logits(ctx, chunk, w);
+      } else {  // the ranks' statistics meet in between
+        forward_chunk(ctx, chunk, w, options);
+        backward_logits(ctx, chunk, {});
+      }
+      backward_products(ctx, chunk, w, dx.slice(0, first, chunk.shape.rows), slot, slot.accumulate || first > 0);
     });
     dx = left(ctx, dx, options.cut);
     ctx.record({.op = "linear_cross_entropy", .inputs = {x}, .saved = {dx}, .outputs = {log_prob},
@@ -119,7 +144,8 @@ Tensor linear_cross_entropy(ExecContext& ctx, const Tensor& x, const ParameterSp
                   const GradientSlot slot = weight.trainable() ? weight.gradient_slot(ctx) : GradientSlot{};
                   for_each_chunk(ctx, x, back.saved(1), log_prob, back.saved(2), classes, options, [&](const Chunk& chunk, int64_t first) {
                     forward_chunk(ctx, chunk, w, options);
-                    backward_chunk(ctx, chunk, w, dlog_prob.slice(0, first, chunk.shape.rows), dx.slice(0, first, chunk.shape.rows), slot, slot.accumulate || first > 0);
+                    backward_logits(ctx, chunk, dlog_prob.slice(0, first, chunk.shape.rows));
+                    backward_products(ctx, chunk, w, dx.slice(0, first, chunk.shape.rows), slot, slot.accumulate || first > 0);
                   });
                   return {left(ctx, dx, options.cut)};
                 }});

@@ -11,6 +11,7 @@ namespace nemo {
 
 class AdamW {
  public:
+  // The store has allocated and keeps its buffers: their addresses go to the device here, once.
   AdamW(ExecContext& ctx, ParameterStore& store, const OptimizerConfig& config);
 
   // Takes the gradients of this step from the store. StepState must hold lr, bias corrections and clip_norm.
@@ -24,6 +25,8 @@ class AdamW {
   ParameterStore& store_;
   OptimizerConfig config_;
   std::deque<Moments> moments_;
+  Tensor table_;            // one kernels::OptimizerBuffer per entry of moments_, on the device
+  int64_t num_chunks_ = 0;
 };
 
 // bias_correction1, 2 of a step: 1 - beta^step.

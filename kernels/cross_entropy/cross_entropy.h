@@ -31,6 +31,15 @@ template <class T>
 NEMO_CUDA_KERNEL void cross_entropy_backward_cuda(T* logits, const float* lse, const int32_t* labels, const float* dlog_prob,
                                                   const StepState* state, const CrossEntropyShape& shape, cudaStream_t stream);
 
+// Both at once, for token weights that are known beforehand (dlog_prob null above): log_prob and lse as the forward gives them,
+// logits as the backward leaves them. Each row is read from memory and written to it once.
+template <class T>
+void cross_entropy_forward_backward_cpu(float* log_prob, float* lse, T* logits, const int32_t* labels, const StepState* state,
+                                        const CrossEntropyShape& shape);
+template <class T>
+NEMO_CUDA_KERNEL void cross_entropy_forward_backward_cuda(float* log_prob, float* lse, T* logits, const int32_t* labels,
+                                                          const StepState* state, const CrossEntropyShape& shape, cudaStream_t stream);
+
 // state->loss_sum += sum over r of -log_prob[r], added in a fixed order in fp64.
 void loss_sum_cpu(StepState* state, const float* log_prob, int64_t rows);
 NEMO_CUDA_KERNEL void loss_sum_cuda(StepState* state, const float* log_prob, int64_t rows, cudaStream_t stream);

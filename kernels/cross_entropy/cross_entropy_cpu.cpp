@@ -95,6 +95,13 @@ void cross_entropy_backward_cpu(T* logits, const float* lse, const int32_t* labe
   });
 }
 
+template <class T>
+void cross_entropy_forward_backward_cpu(float* log_prob, float* lse, T* logits, const int32_t* labels, const StepState* state,
+                                        const CrossEntropyShape& shape) {
+  cross_entropy_forward_cpu(log_prob, lse, logits, labels, shape);
+  cross_entropy_backward_cpu<T>(logits, lse, labels, nullptr, state, shape);
+}
+
 void loss_sum_cpu(StepState* state, const float* log_prob, int64_t rows) {
   double total = 0;
   for (int64_t r = 0; r < rows; ++r) total -= log_prob[r];
@@ -104,7 +111,9 @@ void loss_sum_cpu(StepState* state, const float* log_prob, int64_t rows) {
 #define NEMO_INSTANTIATE(T)                                                                                              \
   template void cross_entropy_forward_cpu(float*, float*, const T*, const int32_t*, const CrossEntropyShape&);           \
   template void cross_entropy_backward_cpu(T*, const float*, const int32_t*, const float*, const StepState*,             \
-                                           const CrossEntropyShape&);
+                                           const CrossEntropyShape&);                                                    \
+  template void cross_entropy_forward_backward_cpu(float*, float*, T*, const int32_t*, const StepState*,                 \
+                                                   const CrossEntropyShape&);
 NEMO_INSTANTIATE(float)
 NEMO_INSTANTIATE(bf16)
 #undef NEMO_INSTANTIATE

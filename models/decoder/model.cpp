@@ -75,8 +75,9 @@ Tensor Attention::forward(ExecContext& ctx, const Tensor& x, const TokenLayout& 
     k = head_rms_norm(ctx, k, k_norm_, norm_epsilon_);
   }
   if (rope_table != nullptr) {
-    q = rope(ctx, q, tokens.positions, *rope_table);
-    k = rope(ctx, k, tokens.positions, *rope_table);
+    const RotatedHeads turned = rope(ctx, q, k, tokens.positions, *rope_table);
+    q = turned.q;
+    k = turned.k;
   }
   const Tensor out = core_->forward(ctx, q, k, heads(packed[2]), tokens, layer_);
   return wo_(ctx, out.view({out.dim(0), -1}));

@@ -60,6 +60,8 @@ double backward_flops(const KernelSizes& s) {
 
 enum class Engine { own, library };
 
+constexpr size_t kLibraryWorkspaceBytes = size_t{1} << 30;
+
 // The library's handle and room to work, where it serves these sizes; a null engine else.
 struct Library {
   CudnnAttention* engine = nullptr;
@@ -69,9 +71,8 @@ Library library_for(KernelBuffers& b, const KernelSizes& s) {
   ExecContext& ctx = b.ctx();
   if (!ctx.device().is_cuda()) return {};
   CudnnAttention& engine = ctx.runtime().cudnn_attention();
-  const CudnnPlan plan = cudnn_attention_plan(engine, shape_of(s), strides_of(s), true, false);
-  if (!plan.supported) return {};
-  return {&engine, b.scratch_bytes(static_cast<int64_t>(plan.workspace_bytes) + 1)};
+  if (!cudnn_attention_plan(engine, shape_of(s), strides_of(s), true, false, {kLibraryWorkspaceBytes, kLibraryWorkspaceBytes})) return {};
+  return {&engine, b.scratch_bytes(kLibraryWorkspaceBytes)};
 }
 
 // Fills out and lse; on a GPU by the engine asked for. Empty where the library does not serve.

@@ -1,5 +1,7 @@
 // A table: kernels over flat parameter buffers, and what each reads and writes.
+#include <cstring>
 #include <type_traits>
+#include <vector>
 
 #include "kernels/optimizer/optimizer.h"
 #include "kernels/random/random.h"
@@ -10,7 +12,29 @@ namespace {
 
 using namespace kernels;
 
-constexpr AdamWArgs kAdamW{.beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.1f, .seed = 1, .site = 2};
+constexpr AdamWArgs kAdamW{.beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .seed = 1};
+
+// One flat buffer, as a table on the device.
+OptimizerBuffers table_of(KernelBuffers& b, OptimizerBuffer buffer) {
+  const int64_t num_chunks = number_chunks(&buffer, 1);
+  static_assert(sizeof(OptimizerBuffer) % sizeof(int64_t) == 0);
+  std::vector<int64_t> words(sizeof(OptimizerBuffer) / sizeof(int64_t));
+  std::memcpy(words.data(), &buffer, sizeof(buffer));
+  return {reinterpret_cast<const OptimizerBuffer*>(b.values(words)), 1, num_chunks};
+}
+
+template <class Grad>
+KernelLaunch square_sum_launch(KernelBuffers& b, const KernelSizes& s) {
+  const OptimizerBuffer buffer{.param = nullptr,
+                               .master = nullptr,
+                               .m = nullptr,
+                               .v = nullptr,
+                               .grad = b.input<Grad>(s.elements),
+                               .count = s.elements,
+                               .weight_decay = 0};
+  return kernel_launch(b.ctx(), square_sum_cpu<Grad>, square_sum_cuda<Grad>, b.step_state(), table_of(b, buffer),
+                       static_cast<double*>(b.scratch_bytes(kSquareSumBlocks * 8)));
+}
 
 SliceShape slice_of(const KernelSizes& s) {
   return {.rows = s.padded_vocab, .columns = s.hidden, .global_columns = s.hidden};
@@ -19,12 +43,17 @@ SliceShape slice_of(const KernelSizes& s) {
 // With a bf16 parameter: beside an fp32 master, or alone and rounded stochastically.
 template <class T, class Grad, class Moment, bool kMaster>
 KernelLaunch adamw_launch(KernelBuffers& b, const KernelSizes& s) {
-  float* master = nullptr;
-  if constexpr (kMaster) master = b.in_out<float>(s.elements);
-  T* const parameter = kMaster ? b.output<T>(s.elements) : b.in_out<T>(s.elements);
-  return kernel_launch(b.ctx(), adamw_cpu<T, Grad, Moment>, adamw_cuda<T, Grad, Moment>, parameter, master,
-                       b.in_out<Moment>(s.elements), b.in_out<Moment>(s.elements, KernelBuffers::Draw::uniform),
-                       b.input<Grad>(s.elements), static_cast<const StepState*>(b.step_state()), s.elements, kAdamW);
+  OptimizerBuffer buffer{.param = kMaster ? b.output<T>(s.elements) : b.in_out<T>(s.elements),
+                         .master = nullptr,
+                         .m = b.in_out<Moment>(s.elements),
+                         .v = b.in_out<Moment>(s.elements, KernelBuffers::Draw::uniform),
+                         .grad = b.input<Grad>(s.elements),
+                         .count = s.elements,
+                         .weight_decay = 0.1f,
+                         .site = 2};
+  if constexpr (kMaster) buffer.master = b.in_out<float>(s.elements);
+  return kernel_launch(b.ctx(), adamw_cpu<T, Grad, Moment>, adamw_cuda<T, Grad, Moment>, table_of(b, buffer),
+                       static_cast<const StepState*>(b.step_state()), kAdamW);
 }
 
 }  // namespace
@@ -34,18 +63,8 @@ std::vector<KernelCase> optimizer_cases() {
   using B = KernelBuffers;
   using S = KernelSizes;
   std::vector<KernelCase> cases{
-      {"square_sum, fp32",
-       [](B& b, const S& s) {
-         return kernel_launch(b.ctx(), square_sum_cpu<float>, square_sum_cuda<float>, b.step_state(),
-                              b.input<float>(s.elements), s.elements,
-                              static_cast<double*>(b.scratch_bytes(kSquareSumBlocks * 8)));
-       }},
-      {"square_sum, bf16",
-       [](B& b, const S& s) {
-         return kernel_launch(b.ctx(), square_sum_cpu<bf16>, square_sum_cuda<bf16>, b.step_state(),
-                              b.input<bf16>(s.elements), s.elements,
-                              static_cast<double*>(b.scratch_bytes(kSquareSumBlocks * 8)));
-       }},
+      {"square_sum, fp32", square_sum_launch<float>},
+      {"square_sum, bf16", square_sum_launch<bf16>},
       {"finish_grad_norm",
        [](B& b, const S&) {
          return kernel_launch(b.ctx(), finish_grad_norm_cpu, finish_grad_norm_cuda, b.step_state());

@@ -1,6 +1,7 @@
 // A table: kernels that work on each element, and what each reads and writes.
 #include "kernels/activation/activation.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/quantise/quantise.h"
 #include "kernels/rope/rope.h"
 #include "recipes/bench/kernel_case.h"
 
@@ -21,6 +22,14 @@ std::vector<int64_t> token_ids_of(const KernelSizes& s) {
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int64_t>(i);
   return ids;
 }
+
+QuantiseShape quantise_shape_of(const KernelSizes& s) {
+  const int64_t columns = s.ffn / kQuantiseMultiple * kQuantiseMultiple;
+  return {.rows = s.tokens / kQuantiseMultiple * kQuantiseMultiple, .columns = columns, .stride = columns};
+}
+
+// Two codes stand for one bf16, which is finite and compared as such: no finite code has a high byte of 0x7f.
+fp8_e4m3* codes_of(KernelBuffers& b, int64_t count) { return reinterpret_cast<fp8_e4m3*>(b.output<bf16>(count / 2)); }
 
 }  // namespace
 
@@ -52,17 +61,31 @@ std::vector<KernelCase> pointwise_cases() {
          return kernel_launch(b.ctx(), activation_backward_cpu<T>, activation_backward_cuda<T>, b.output<T>(n),
                               b.input<T>(n), b.input<T>(n), Activation::gelu_tanh, n);
        }},
-      {"rope, queries",
+      {"amax",
        [](B& b, const S& s) {
-         const int64_t half = s.head_size / 2;
-         return kernel_launch(b.ctx(), rope_cpu<T>, rope_cuda<T>, b.in_out<T>(s.tokens * s.heads * s.head_size),
-                              b.values(positions_of(s)), b.input<float>(s.seq_length * half),
-                              b.input<float>(s.seq_length * half),
+         const QuantiseShape shape = quantise_shape_of(s);
+         return kernel_launch(b.ctx(), amax_cpu, amax_cuda, b.output<float>(kAmaxParts), b.input<bf16>(shape.rows * shape.columns), shape);
+       }},
+      {"quantise, by rows and columns",
+       [](B& b, const S& s) {
+         const QuantiseShape shape = quantise_shape_of(s);
+         const int64_t n = shape.rows * shape.columns;
+         return kernel_launch(b.ctx(), quantise_cpu<fp8_e4m3>, quantise_cuda<fp8_e4m3>, codes_of(b, n), codes_of(b, n), b.output<float>(1), b.input<bf16>(n),
+                              b.input<float>(kAmaxParts, B::Draw::uniform), shape);
+       }},
+      {"rope",
+       [](B& b, const S& s) {
+         const int64_t half = s.head_size / 2, q_width = s.heads * s.head_size, k_width = s.groups * s.head_size;
+         return kernel_launch(b.ctx(), rope_cpu<T>, rope_cuda<T>, b.in_out<T>(s.tokens * q_width),
+                              b.in_out<T>(s.tokens * k_width), b.values(positions_of(s)),
+                              b.input<float>(s.seq_length * half), b.input<float>(s.seq_length * half),
                               RopeShape{.tokens = s.tokens,
-                                        .heads = s.heads,
+                                        .q_heads = s.heads,
+                                        .k_heads = s.groups,
                                         .head_size = s.head_size,
                                         .rotary_size = s.head_size,
-                                        .token_stride = s.heads * s.head_size});
+                                        .q_stride = q_width,
+                                        .k_stride = k_width});
        }},
       {"add",
        [](B& b, const S& s) {

@@ -36,20 +36,14 @@ std::vector<KernelCase> row_cases() {
                               b.output<T>(n), b.output<float>(s.tokens), b.input<T>(n), b.input<T>(n),
                               b.input<T>(s.hidden), RmsNormSize{.rows = s.tokens, .hidden = s.hidden}, kEpsilon);
        }},
-      {"rms_norm_backward_input, with residual",
+      {"rms_norm_backward, with residual",
        [](B& b, const S& s) {
          const int64_t n = s.tokens * s.hidden;
-         return kernel_launch(b.ctx(), rms_norm_backward_input_cpu<T>, rms_norm_backward_input_cuda<T>, b.output<T>(n),
-                              b.input<T>(n), b.input<T>(n), b.input<T>(n), b.input<float>(s.tokens),
-                              b.input<T>(s.hidden), RmsNormSize{.rows = s.tokens, .hidden = s.hidden});
-       }},
-      {"rms_norm_backward_weight",
-       [](B& b, const S& s) {
-         const int64_t n = s.tokens * s.hidden;
-         return kernel_launch(b.ctx(), rms_norm_backward_weight_cpu<T, float>, rms_norm_backward_weight_cuda<T, float>,
-                              b.output<float>(s.hidden), false, b.input<T>(n), b.input<T>(n), b.input<float>(s.tokens),
+         return kernel_launch(b.ctx(), rms_norm_backward_cpu<T, float>, rms_norm_backward_cuda<T, float>,
+                              b.output<T>(n), b.output<float>(s.hidden), false, b.input<T>(n), b.input<T>(n),
+                              b.input<T>(n), b.input<float>(s.tokens), b.input<T>(s.hidden),
                               RmsNormSize{.rows = s.tokens, .hidden = s.hidden},
-                              b.scratch<float>(norm_scratch_floats(s.hidden)));
+                              b.scratch<float>(norm_scratch_floats(s.hidden, 1)));
        }},
       {"layer_norm_forward, with residual",
        [](B& b, const S& s) {
@@ -59,21 +53,14 @@ std::vector<KernelCase> row_cases() {
                               b.input<T>(n), b.input<T>(s.hidden), b.input<T>(s.hidden),
                               LayerNormSize{s.tokens, s.hidden}, kEpsilon);
        }},
-      {"layer_norm_backward_input, with residual",
+      {"layer_norm_backward, with residual",
        [](B& b, const S& s) {
          const int64_t n = s.tokens * s.hidden;
-         return kernel_launch(b.ctx(), layer_norm_backward_input_cpu<T>, layer_norm_backward_input_cuda<T>,
-                              b.output<T>(n), b.input<T>(n), b.input<T>(n), b.input<T>(n), b.input<float>(s.tokens),
-                              b.input<float>(s.tokens), b.input<T>(s.hidden), LayerNormSize{s.tokens, s.hidden});
-       }},
-      {"layer_norm_backward_weight",
-       [](B& b, const S& s) {
-         const int64_t n = s.tokens * s.hidden;
-         return kernel_launch(b.ctx(), layer_norm_backward_weight_cpu<T, float>,
-                              layer_norm_backward_weight_cuda<T, float>, b.output<float>(s.hidden), false,
-                              b.output<float>(s.hidden), false, b.input<T>(n), b.input<T>(n), b.input<float>(s.tokens),
-                              b.input<float>(s.tokens), LayerNormSize{s.tokens, s.hidden},
-                              b.scratch<float>(norm_scratch_floats(s.hidden)));
+         return kernel_launch(b.ctx(), layer_norm_backward_cpu<T, float>, layer_norm_backward_cuda<T, float>,
+                              b.output<T>(n), b.output<float>(s.hidden), false, b.output<float>(s.hidden), false,
+                              b.input<T>(n), b.input<T>(n), b.input<T>(n), b.input<float>(s.tokens),
+                              b.input<float>(s.tokens), b.input<T>(s.hidden), LayerNormSize{s.tokens, s.hidden},
+                              b.scratch<float>(norm_scratch_floats(s.hidden, 2)));
        }},
       {"cross_entropy_forward",
        [](B& b, const S& s) {
@@ -88,6 +75,14 @@ std::vector<KernelCase> row_cases() {
          return kernel_launch(b.ctx(), cross_entropy_backward_cpu<T>, cross_entropy_backward_cuda<T>,
                               b.in_out<T>(shape.rows * shape.stride), b.input<float>(shape.rows),
                               b.indices(shape.rows, shape.classes), static_cast<const float*>(nullptr),
+                              static_cast<const StepState*>(b.step_state()), shape);
+       }},
+      {"cross_entropy_forward_backward",
+       [](B& b, const S& s) {
+         const CrossEntropyShape shape = logits_of(s);
+         return kernel_launch(b.ctx(), cross_entropy_forward_backward_cpu<T>, cross_entropy_forward_backward_cuda<T>,
+                              b.output<float>(shape.rows), b.output<float>(shape.rows),
+                              b.in_out<T>(shape.rows * shape.stride), b.indices(shape.rows, shape.classes),
                               static_cast<const StepState*>(b.step_state()), shape);
        }},
       {"loss_sum",

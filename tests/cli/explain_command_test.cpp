@@ -16,6 +16,12 @@ TEST_CASE("explain shows each value with its origin and what follows", "[cli]") 
   CHECK(result.err == "note: command line: trainer.train_iters is read as trainer.max_steps\n");
 }
 
+TEST_CASE("explain shows which layers multiply in fp8", "[cli][fp8]") {
+  CHECK_THAT(run_nemo({"explain", "gpt2_124m"}).out, !Contains("fp8 products"));
+  CHECK_THAT(run_nemo({"explain", "gpt2_124m", "trainer.precision=fp8-mixed", "trainer.first_last_layers_bf16=true"}).out,
+             Contains("fp8 products") && Contains("linears of layers 1 to 10"));
+}
+
 TEST_CASE("explain shows what is recomputed and what that leaves of the peak", "[cli][recompute]") {
   const auto run = [](const std::vector<std::string>& settings) {
     std::vector<std::string> arguments = {"explain", "gpt2_124m"};

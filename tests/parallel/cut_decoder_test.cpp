@@ -78,7 +78,7 @@ double square(const std::vector<float>& x) {
 void run_rank(Rank& rank, const Layout& layout, const DecoderConfig& config, const std::vector<MicroBatch>& batches, const Outcome& expected, int64_t padded_vocab_size) {
   MeshGroups groups(Mesh(sizes_of(layout), rank.rank), rank.groups);
   const ModelRanks ranks{.tensor = {groups.group({Axis::tensor}), layout.sequence_parallel}, .context = groups.group({Axis::context}), .context_comm = layout.comm};
-  SmallDecoder decoder({}, config, DType::fp32, padded_vocab_size);
+  SmallDecoder decoder({}, config, DType::fp32, {}, padded_vocab_size);
   cut_parameters(ranks, decoder.store, decoder_sharding(config));
   attach(ranks, decoder.model.seams(), decoder_modules());
   decoder.allocate();

@@ -137,6 +137,24 @@ TEST_CASE("recompute changes no bit of loss and gradients on CUDA", "[.][cuda]")
   check_bits({.type = DeviceType::cuda}, "qwen3", DType::bf16);
 }
 
+TEST_CASE("recompute keeps the bits of fp8 products", "[recompute][fp8]") {
+  const DecoderConfig plain = config_with_dropout(GENERATE("gpt", "llama"));
+  const Arithmetic arithmetic{.fp8 = true};
+  const auto run_in_fp8 = [&](const DecoderConfig& config, bool defer) {
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
+    decoder.allocate();
+    return run(decoder, [&](Tape& tape) { tape.defer_weight_gradients(defer); });
+  };
+  const Outcome expected = run_in_fp8(plain, false);
+  REQUIRE(std::isfinite(expected.loss));
+  CHECK(expected != run(Device{}, plain, DType::bf16));
+  for (const Setting& setting : kSettings)
+    for (const bool defer : {false, true}) {
+      CAPTURE(plain.family, setting.name, defer);
+      CHECK(run_in_fp8(configured(plain, setting), defer) == expected);
+    }
+}
+
 TEST_CASE("recompute keeps its bits between two stages", "[recompute]") {
   const std::string family = GENERATE("gpt", "qwen3");
   const DecoderConfig plain = config_with_dropout(family);

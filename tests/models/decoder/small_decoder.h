@@ -1,9 +1,11 @@
 // A small decoder with a batch, for tests that run whole models.
 #pragma once
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/autograd/tape.h"
@@ -48,12 +50,24 @@ inline MicroBatch small_batch(const DecoderConfig& config, int64_t num_samples, 
   return batch;
 }
 
+// In fp32, or in bf16 with the linears of the first two layers in fp8.
+struct Arithmetic {
+  bool fp8 = false;
+  DType dtype() const { return fp8 ? DType::bf16 : DType::fp32; }
+  std::function<bool(const std::string&)> quantised_block() const {
+    if (!fp8) return {};
+    return [](const std::string& block) { return block == "layers.0" || block == "layers.1"; };
+  }
+};
+
 // A model that owns all it needs.
 struct SmallDecoder {
-  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32, int64_t padded_vocab_size = 0)
-      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), model(store, config, padded_vocab_size > 0 ? padded_vocab_size : (config.vocab_size + 15) / 16 * 16) {
+  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32, std::function<bool(const std::string&)> quantised_block = {}, int64_t padded_vocab_size = 0)
+      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), store(std::move(quantised_block)),
+        model(store, config, padded_vocab_size > 0 ? padded_vocab_size : (config.vocab_size + 15) / 16 * 16) {
     ctx.set_step_state(state.device());
     ctx.set_deterministic(true);
+    ctx.set_takes_amax(dtype == DType::bf16);
   }
   void allocate() {
     store.allocate(ctx, {.values = ctx.compute_dtype(), .gradients = DType::fp32, .master = ctx.compute_dtype() == DType::bf16}, true);

@@ -13,8 +13,8 @@ void run(SmallDecoder& decoder, const MicroBatch& batch, Tape& tape) {
   forward_backward(decoder, batch, tape);
 }
 
-Outcome plain(const DecoderConfig& config, const MicroBatch& batch, const std::string& frozen = "") {
-  SmallDecoder decoder({}, config);
+Outcome plain(const DecoderConfig& config, Arithmetic arithmetic, const MicroBatch& batch, const std::string& frozen = "") {
+  SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
   if (!frozen.empty()) decoder.store.find(frozen)->trainable = false;
   decoder.allocate();
   Tape tape;
@@ -26,15 +26,16 @@ Outcome plain(const DecoderConfig& config, const MicroBatch& batch, const std::s
 
 TEST_CASE("loss and gradients keep their bits whatever is done around the blocks", "[walls]") {
   const std::string family = GENERATE("gpt", "llama", "mistral", "qwen2", "qwen3");
-  CAPTURE(family);
+  const Arithmetic arithmetic{.fp8 = GENERATE(false, true)};
+  CAPTURE(family, arithmetic.fp8);
   const DecoderConfig config = config_with_dropout(family);
   const MicroBatch batch = small_batch(config, 3, 5);
-  const Outcome expected = plain(config, batch);
+  const Outcome expected = plain(config, arithmetic, batch);
   REQUIRE(std::isfinite(expected.loss));
   REQUIRE(expected.loss > 0);
 
   SECTION("weights are released after each block and gathered before it") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     ReleasedWeights weights(decoder);
     Tape tape;
@@ -44,7 +45,7 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
   }
 
   SECTION("every saved tensor is packed away and unpacked") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     Tape tape;
     PackedAway away;
@@ -56,7 +57,7 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
   }
 
   SECTION("weight gradients run deferred") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     Tape tape;
     tape.defer_weight_gradients(true);
@@ -68,14 +69,14 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
 
   SECTION("one weight is frozen") {
     const std::string frozen = GENERATE("layers.1.mlp.down.weight", "layers.0.attention_norm.weight", "embedding.weight");
-    const Outcome without = plain(config, batch, frozen);
+    const Outcome without = plain(config, arithmetic, batch, frozen);
     Outcome rest = expected;
     rest.gradients.erase(frozen);
     CHECK(without == rest);
   }
 
   SECTION("the model runs as two stages") {
-    SmallDecoder decoder({}, config);
+    SmallDecoder decoder({}, config, arithmetic.dtype(), arithmetic.quantised_block());
     decoder.allocate();
     begin(decoder, batch.num_loss_tokens);
     ExecContext& ctx = decoder.ctx;
@@ -102,10 +103,12 @@ TEST_CASE("loss and gradients keep their bits whatever is done around the blocks
 TEST_CASE("the meta device predicts the arena's peak", "[walls]") {
   const std::string family = GENERATE("gpt", "llama", "qwen3");
   const DType dtype = GENERATE(DType::fp32, DType::bf16);
+  const Arithmetic arithmetic{.fp8 = dtype == DType::bf16 && GENERATE(false, true)};
+  CAPTURE(family, name(dtype), arithmetic.fp8);
   const DecoderConfig config = config_with_dropout(family);
   const MicroBatch batch = small_batch(config, 2, 9);
   const auto peak = [&](Device device) {
-    SmallDecoder decoder(device, config, dtype);
+    SmallDecoder decoder(device, config, dtype, arithmetic.quantised_block());
     decoder.allocate();
     Tape tape;
     run(decoder, batch, tape);
