@@ -37,6 +37,8 @@ Tensor dropped(ExecContext& ctx, const Tensor& x, float rate, uint64_t site, con
 
 }  // namespace
 
+void add_to(ExecContext& ctx, const Tensor& sum, const Tensor& addend) { add_into(ctx, sum, sum, addend); }
+
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b) {
   const Shape shape = a.shape();
   a = contiguous(ctx, a);

@@ -2,6 +2,7 @@
 // StepState, so the host never waits.  Loshchilov & Hutter 2019, arXiv:1711.05101.
 #pragma once
 #include <deque>
+#include <functional>
 
 #include "core/exec_context.h"
 #include "core/nn/parameter_store.h"
@@ -13,10 +14,12 @@ class AdamW {
  public:
   AdamW(ExecContext& ctx, ParameterStore& store, const OptimizerConfig& config);
 
-  // Takes the gradients of this step from the store. StepState must hold lr, bias corrections and clip_norm.
-  void step(ExecContext& ctx);
+  // Takes the own part of this step's gradients from the store. StepState must hold lr, bias corrections and clip_norm.
+  // reduce_sums, if given, adds up StepState's grad_square_sum and loss_sum over whoever holds the rest.
+  using ReduceSums = std::function<void(ExecContext&)>;
+  void step(ExecContext& ctx, const ReduceSums& reduce_sums = {});
 
-  // First and second moment of a parameter's buffer, laid out like it. For checkpoints.
+  // First and second moment of the own part of a buffer, laid out like it. For checkpoints.
   struct Moments { const FlatBuffer* flat; Tensor first, second; };
   const std::deque<Moments>& moments() const { return moments_; }
 

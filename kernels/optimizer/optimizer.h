@@ -24,9 +24,10 @@ NEMO_CUDA_KERNEL void finish_grad_norm_cuda(StepState* state, cudaStream_t strea
 //   m = beta1 m + (1-beta1) g    v = beta2 v + (1-beta2) g^2
 //   w = w - lr * lr_multiplier * (m / bias_correction1 / (sqrt(v / bias_correction2) + eps) + weight_decay * w)
 // Nothing changes when state->skip is set. w is `master` (fp32) where given, and then also rounded into `param`; without
-// master, w is `param` itself: fp32, or bf16 rounded stochastically with philox(key, step, index) (key.site names the buffer).
+// master, w is `param` itself: fp32, or bf16 rounded stochastically with philox(key, step, first_index + index) (key.site names the
+// buffer, of which this may be a part).
 //   param [count] T (float | bf16)   grad [count] Grad (float | bf16)   master fp32 or null   m, v [count] Moment (float | bf16)
-struct AdamWArgs { float beta1, beta2, eps, weight_decay, lr_multiplier = 1; uint64_t seed = 0, site = 0; };
+struct AdamWArgs { float beta1, beta2, eps, weight_decay, lr_multiplier = 1; int64_t first_index = 0; uint64_t seed = 0, site = 0; };
 template <class T, class Grad, class Moment>
 void adamw_cpu(T* param, float* master, Moment* m, Moment* v, const Grad* grad, const StepState* state, int64_t count,
                const AdamWArgs& args);

@@ -72,7 +72,7 @@ void adamw_cpu(T* param, float* master, Moment* m, Moment* v, const Grad* grad, 
     } else {
 #pragma GCC ivdep
       for (int64_t i = begin; i < end; ++i)
-        param[i] = stochastically_rounded(updated(param[i], i), philox({args.seed, args.site}, step, i).x);
+        param[i] = stochastically_rounded(updated(param[i], i), philox({args.seed, args.site}, step, static_cast<uint64_t>(args.first_index + i)).x);
     }
   });
 }

@@ -100,7 +100,7 @@ struct AdamWBody {
         const RandomKey key{args.seed, args.site};
 #pragma unroll
         for (int j = 0; j < N; ++j) {
-          const Philox4 draw = philox(key, static_cast<uint64_t>(state->step), static_cast<uint64_t>(i + j));
+          const Philox4 draw = philox(key, static_cast<uint64_t>(state->step), static_cast<uint64_t>(args.first_index + i + j));
           w[j] = static_cast<float>(stochastically_rounded(w[j], draw.x));  // exact in bf16: the store below keeps it
         }
       }
