@@ -11,6 +11,7 @@
 #include "cli/recipe_arguments.h"
 #include "core/config/print.h"
 #include "core/error.h"
+#include "parallel/mesh.h"
 #include "recipes/availability.h"
 #include "recipes/plan.h"
 #include "recipes/run_data.h"
@@ -105,6 +106,7 @@ void print_text(Explanation& all) {
   std::cout << "\nfollows from these\n";
   for (const auto& [label, figure] : plan_lines(all.plan))
     std::cout << "  " << std::left << std::setw(24) << label << figure << '\n';
+  if (all.plan.world_size > 1) std::cout << "\nmesh: " << draw_mesh(MeshSizes(all.recipe.parallelism, all.plan.world_size));
   if (all.memory) print_memory(*all.memory);
   for (const UnavailableSetting& setting : list_unavailable_settings(all.recipe))
     std::cout << "not available yet in this version: " << setting.key << " = " << setting.value << " (" << setting.place

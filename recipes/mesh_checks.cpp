@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "parallel/mesh.h"
 #include "recipes/schema.h"
 
 namespace nemo {
@@ -44,32 +45,9 @@ class MeshChecks {
     throw RecipeError{recipe_.places.where(key), key, reason, suggestion};
   }
 
-  // The most telling key of a product of sizes: the first that is not 1.
-  std::string culprit() const {
-    if (mesh_.tensor_model_parallel_size > 1) return "parallelism.tensor_model_parallel_size";
-    if (mesh_.pipeline_model_parallel_size > 1) return "parallelism.pipeline_model_parallel_size";
-    return "parallelism.context_parallel_size";
-  }
-
   void check_world() const {
-    const int64_t tp = mesh_.tensor_model_parallel_size, pp = mesh_.pipeline_model_parallel_size,
-                  cp = mesh_.context_parallel_size;
-    const int64_t ep = mesh_.expert_model_parallel_size, etp = mesh_.expert_tensor_parallel_size;
-    if (world_size_ % (tp * pp * cp) != 0)
-      fail(culprit(),
-           "tensor x pipeline x context = " + text(tp) + " x " + text(pp) + " x " + text(cp) + " does not divide the " +
-               text(world_size_) + " ranks",
-           "start a multiple of " + text(tp * pp * cp) + " ranks, or lower one of the sizes");
-    if (world_size_ % (etp * ep * pp) != 0)
-      fail("parallelism.expert_model_parallel_size",
-           "expert tensor x expert x pipeline = " + text(etp) + " x " + text(ep) + " x " + text(pp) +
-               " does not divide the " + text(world_size_) + " ranks",
-           "start a multiple of " + text(etp * ep * pp) + " ranks, or lower one of the sizes");
-    const int64_t replicas = world_size_ / (tp * pp), instances = mesh_.num_distributed_optimizer_instances;
-    if (replicas % instances != 0)
-      fail("parallelism.num_distributed_optimizer_instances",
-           text(instances) + " does not divide the " + text(replicas) + " ranks that share the state",
-           suggest_sizes(replicas, [&](int64_t size) { return replicas % size == 0; }));
+    const auto misfit = find_misfit(mesh_, world_size_);
+    if (misfit) fail(misfit->key, misfit->reason, misfit->suggestion);
   }
 
   void check_tensor() const {
@@ -129,8 +107,7 @@ class MeshChecks {
   }
 
   void check_batch() const {
-    const int64_t dp = world_size_ / (mesh_.tensor_model_parallel_size * mesh_.pipeline_model_parallel_size *
-                                      mesh_.context_parallel_size);
+    const int64_t dp = MeshSizes(mesh_, world_size_)[Axis::data];
     const int64_t micro = recipe_.data.micro_batch_size, global = recipe_.data.global_batch_size, unit = micro * dp;
     if (global % unit != 0) {
       const int64_t below = global / unit * unit;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "parallel/mesh.h"
 #include "recipes/mesh_checks.h"
 #include "recipes/schema.h"
 
@@ -32,13 +33,12 @@ int64_t natural_world_size(const Recipe& recipe) {
 Plan make_plan(const Recipe& recipe, const PlanInputs& inputs) {
   check_mesh(recipe, inputs.world_size);
   const ParallelismConfig& mesh = recipe.parallelism;
-  const int64_t stages = mesh.pipeline_model_parallel_size;
+  const MeshSizes sizes(mesh, inputs.world_size);
 
   Plan plan{};
   plan.world_size = inputs.world_size;
-  plan.data_parallel_size = inputs.world_size / (mesh.tensor_model_parallel_size * stages * mesh.context_parallel_size);
-  plan.expert_data_parallel_size =
-      inputs.world_size / (mesh.expert_tensor_parallel_size * mesh.expert_model_parallel_size * stages);
+  plan.data_parallel_size = sizes[Axis::data];
+  plan.expert_data_parallel_size = sizes[Axis::expert_data];
   plan.gradient_accumulation_steps =
       recipe.data.global_batch_size / (recipe.data.micro_batch_size * plan.data_parallel_size);
   plan.samples_per_step = recipe.data.global_batch_size;
