@@ -131,6 +131,7 @@ void ParameterStore::lay_out() {
     if (flat == nullptr) {
       flat = &flat_buffers_.emplace_back();
       flat->key = key;
+      flat->copy = parameter.copy;
     }
     const bool follows = !flat->members.empty() && parameter.fused_group >= 0 && flat->members.back()->fused_group == parameter.fused_group;
     if (!follows) flat->numel = aligned(flat->numel);

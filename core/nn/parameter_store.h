@@ -35,7 +35,7 @@ struct FlatBuffer {
   Tensor values;             // [numel] storage dtype; undefined while released
   Tensor gradients;          // [numel]; undefined when frozen, and before the first write where it does not last
   int64_t owned_begin = 0, owned_numel = 0;
-  bool counts = true;        // in gradient norms and checkpoints; no: another rank that holds the same elements does
+  Parameter::Copy copy = Parameter::Copy::none;  // of its one parameter; a second copy counts in no norm and no checkpoint
   Tensor owned_values, owned_gradients;  // [owned_numel], a part of the above where those last
   Tensor master;             // [owned_numel] fp32, where values are rounded copies
 

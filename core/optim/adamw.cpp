@@ -49,7 +49,7 @@ AdamW::AdamW(ExecContext& ctx, ParameterStore& store, const OptimizerConfig& con
 void AdamW::step(ExecContext& ctx, const ReduceSums& reduce_sums) {
   store_.zero_unwritten(ctx);
   for (const Moments& moments : moments_)
-    if (moments.flat->counts) add_square_sum(ctx, moments.flat->owned_gradients);
+    if (moments.flat->copy != Parameter::Copy::second) add_square_sum(ctx, moments.flat->owned_gradients);
   if (reduce_sums) reduce_sums(ctx);
   launch(ctx, "grad_norm", [&] { kernels::finish_grad_norm_cpu(ctx.step_state()); }, [&] { kernels::finish_grad_norm_cuda(ctx.step_state(), ctx.stream()); });
   for (const Moments& moments : moments_) {

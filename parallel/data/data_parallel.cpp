@@ -51,7 +51,21 @@ FlatCut DataParallel::cut() const {
           .values = shard_.size() > 1 && options_.sharding == DataParallelSharding::optim_grads_params};
 }
 
-void DataParallel::follow(const std::vector<BlockOrder>& chunks) {
+DataParallel::~DataParallel() {
+  if (ctx_ == nullptr) return;
+  std::vector<Work> works = std::move(replica_sums_);
+  for (Held& held : held_) works.push_back(held.gather);
+  for (PartialSum& sum : reductions_) works.push_back(sum.work);
+  for (Work& work : works) {
+    try {
+      work.wait(*ctx_);
+    } catch (const std::exception&) {  // the run has ended by this or an earlier error, which its own waiter throws
+    }
+  }
+}
+
+void DataParallel::follow(ExecContext& ctx, const std::vector<BlockOrder>& chunks) {
+  ctx_ = &ctx;
   std::set<std::string> here;
   for (const BlockOrder& chunk : chunks) {
     for (size_t i = 0; i < chunk.blocks.size(); ++i) {
@@ -61,7 +75,7 @@ void DataParallel::follow(const std::vector<BlockOrder>& chunks) {
     }
   }
   for (FlatBuffer& flat : store_.flat_buffers()) {
-    Held& held = held_.emplace_back(Held{.flat = &flat});
+    Held& held = held_.emplace_back(&flat);
     for (const std::string& block : flat.used_by()) {
       if (!here.contains(block)) continue;
       ++held.uses;

@@ -34,11 +34,12 @@ class DataParallel {
   // shard: the ranks that share out what the strategy cuts (one rank under no_shard); replica: those that hold the same part.
   // Together they are all ranks with samples of their own. The store must outlive this.
   DataParallel(ParameterStore& store, ProcessGroup shard, ProcessGroup replica, const DataParallelOptions& options);
+  ~DataParallel();  // waits for what is in flight: it reads and writes the store's memory
   DataParallel(const DataParallel&) = delete;
   DataParallel& operator=(const DataParallel&) = delete;
 
   FlatCut cut() const;                                       // what the store is to be allocated with
-  void follow(const std::vector<BlockOrder>& chunks);        // after that: which blocks will run
+  void follow(ExecContext& ctx, const std::vector<BlockOrder>& chunks);  // after that: which blocks will run; ctx must outlive this
   const BlockHooks& hooks() const { return hooks_; }         // around every block of every pass
   const ProcessGroup& shard() const { return shard_; }
   const ProcessGroup& replica() const { return replica_; }
@@ -54,6 +55,7 @@ class DataParallel {
 
  private:
   struct Held {  // a flat buffer and where it stands
+    explicit Held(FlatBuffer* buffer) : flat(buffer) {}
     FlatBuffer* flat;
     int64_t uses = 0;               // blocks here that read it
     int64_t backwards_left = 0;     // of blocks that use it, in this step
@@ -74,6 +76,7 @@ class DataParallel {
 
   struct Neighbours { std::string before, after; bool first_leaf = false, last = false; };
   ParameterStore& store_;
+  ExecContext* ctx_ = nullptr;
   ProcessGroup shard_, replica_;
   DataParallelOptions options_;
   BlockHooks hooks_;

@@ -49,8 +49,19 @@ Work PipelineLinks::transfer(ExecContext& ctx, const ProcessGroup& link, std::ve
   return sends ? link.exchange(ctx, std::move(transfers), {}, label) : link.exchange(ctx, {}, std::move(transfers), label);
 }
 
-Pipeline::Pipeline(PipelineLinks links, PipelineSchedule schedule, int64_t num_stages, int64_t stage, std::vector<PipelineChunk> chunks)
-    : links_(std::move(links)), schedule_(schedule), num_stages_(num_stages), stage_(stage), chunks_(std::move(chunks)) {}
+Pipeline::Pipeline(ExecContext& ctx, PipelineLinks links, PipelineSchedule schedule, int64_t num_stages, int64_t stage, std::vector<PipelineChunk> chunks)
+    : ctx_(ctx), links_(std::move(links)), schedule_(schedule), num_stages_(num_stages), stage_(stage), chunks_(std::move(chunks)) {}
+
+Pipeline::~Pipeline() {
+  std::vector<Work> works = std::move(sends_);
+  for (auto& [key, flight] : flights_) works.insert(works.end(), {flight.input, flight.gradient});
+  for (Work& work : works) {
+    try {
+      work.wait(ctx_);
+    } catch (const std::exception&) {  // the run has ended by this or an earlier error, which its own waiter throws
+    }
+  }
+}
 
 void Pipeline::train(ExecContext& ctx, int64_t num_micro_batches, const BlockHooks& hooks, const OnWeightGradients& on_weight_gradients) {
   for (const PipelineAction& action : pipeline_actions(schedule_, shape(num_micro_batches), stage_)) act(ctx, action, true, hooks, on_weight_gradients);
@@ -144,7 +155,6 @@ void Pipeline::backward(ExecContext& ctx, Flight& flight, bool last) {
     flight.tape.backward(ctx, outputs);
   }
   flight.out = flight.grad_out = {};
-  // What the gradients need is on the tape no more: the input stays known by its shape.
 }
 
 }  // namespace nemo

@@ -42,7 +42,11 @@ class PipelineLinks {
 
 class Pipeline {
  public:
-  Pipeline(PipelineLinks links, PipelineSchedule schedule, int64_t num_stages, int64_t stage, std::vector<PipelineChunk> chunks);
+  // ctx must outlive this.
+  Pipeline(ExecContext& ctx, PipelineLinks links, PipelineSchedule schedule, int64_t num_stages, int64_t stage, std::vector<PipelineChunk> chunks);
+  ~Pipeline();  // waits for what is in flight
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
 
   // Forward and backward of all micro-batches; gradients are added up where the tape puts them. hooks: around every block.
   // on_weight_gradients, called with zero_bubble alone: a chunk's weight gradients of one more micro-batch are complete.
@@ -58,13 +62,13 @@ class Pipeline {
     Tape tape;
     Bundle in, out, grad_out;
     Work input, gradient;
-    bool watched = false;
   };
   void act(ExecContext& ctx, const PipelineAction& action, bool training, const BlockHooks& hooks, const OnWeightGradients& on_weight_gradients);
   void forward(ExecContext& ctx, const PipelineAction& action, Flight& flight, bool training, const BlockHooks& hooks);
   void backward(ExecContext& ctx, Flight& flight, bool last);
   Bundle room(ExecContext& ctx, const PipelineChunk& chunk, int64_t micro_batch) const;
 
+  ExecContext& ctx_;
   PipelineLinks links_;
   PipelineSchedule schedule_;
   int64_t num_stages_, stage_;

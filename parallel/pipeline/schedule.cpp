@@ -72,11 +72,6 @@ std::vector<PipelineAction> with_transfers(const PipelineShape& shape, int64_t s
 
 }  // namespace
 
-std::span<const std::string_view> enum_names(PipelineSchedule) {
-  static constexpr std::string_view kNames[] = {"1f1b", "zero_bubble"};
-  return kNames;
-}
-
 std::string to_string(const PipelineAction& action) {
   constexpr std::string_view kNames[] = {"receive_forward", "forward", "send_forward", "receive_backward", "backward", "send_backward", "weight_gradient"};
   return std::string(kNames[static_cast<int>(action.kind)]) + " " + std::to_string(action.micro_batch) + "." + std::to_string(action.chunk);

@@ -3,18 +3,12 @@
 #pragma once
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
-namespace nemo {
+#include "parallel/config.h"
 
-// one_forward_one_backward: Narayanan et al. 2021, arXiv:2104.04473, section 2.2; with several chunks on each stage it is
-// interleaved. zero_bubble: ZB-H1 of Qi et al. 2023, arXiv:2401.10241: weight gradients apart from input gradients, run where the
-// stage would wait, with the activation memory of one_forward_one_backward.
-enum class PipelineSchedule : uint8_t { one_forward_one_backward, zero_bubble };
-std::span<const std::string_view> enum_names(PipelineSchedule);
+namespace nemo {
 
 // Stage s runs chunks s, num_stages + s, 2 num_stages + s, ... of the model.
 struct PipelineShape { int64_t num_stages = 1, num_chunks = 1, num_micro_batches = 1; };
