@@ -25,6 +25,8 @@ const std::vector<AvailableValues>& available_values() {
       {"parallelism.tensor_model_parallel_size", {"1"}},
       {"parallelism.pipeline_model_parallel_size", {"1"}},
       {"parallelism.virtual_pipeline_model_parallel_size", {"1"}},
+      {"parallelism.pipeline_model_parallel_layout", {"[]"}},
+      {"parallelism.pipeline_schedule", {"1f1b"}},
       {"parallelism.context_parallel_size", {"1"}},
       {"parallelism.expert_model_parallel_size", {"1"}},
       {"parallelism.expert_tensor_parallel_size", {"1"}},

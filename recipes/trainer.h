@@ -15,6 +15,7 @@
 #include "recipes/fp8_layers.h"
 #include "recipes/plan.h"
 #include "recipes/schema.h"
+#include "recipes/trainer_ranks.h"
 
 namespace nemo {
 
@@ -29,14 +30,12 @@ struct StepReport {
 // The report of a queued step; get() waits for that step.
 class PendingReport {
  public:
-  PendingReport(StepReport known, int64_t num_loss_tokens, StepStateSnapshot snapshot)
-      : known_(known), num_loss_tokens_(num_loss_tokens), snapshot_(std::move(snapshot)) {}
+  PendingReport(StepReport known, StepStateSnapshot snapshot) : known_(known), snapshot_(std::move(snapshot)) {}
   StepReport get() const;
   Event take_event() { return snapshot_.take_event(); }  // when the step was done; get() first
 
  private:
   StepReport known_;  // step, lr
-  int64_t num_loss_tokens_;
   StepStateSnapshot snapshot_;
 };
 
@@ -48,6 +47,7 @@ struct TrainerOptions {
   OptimizerConfig optim;
   double gradient_clip_val = 0;
   int64_t max_steps = 1;        // where the schedule ends
+  ParallelismConfig parallelism = {};
   uint64_t seed = 1234;
   bool deterministic = false;
 };
@@ -56,11 +56,12 @@ TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan);
 class Trainer {
  public:
   // Builds the model as shapes and allocates it; the weights are drawn by initialise() or written through store().
-  Trainer(Runtime& runtime, const TrainerOptions& options);
+  // groups: of the mesh that the parallelism section asks for; null for one rank. They must outlive the trainer.
+  Trainer(Runtime& runtime, const TrainerOptions& options, MeshGroups* groups = nullptr);
 
   void initialise() { store_.initialise(ctx_, options_.seed); }
 
-  // Queues one optimizer step over the micro-batches of a global batch; `step` counts from 1. Nothing waits for the device.
+  // Queues one optimizer step over this rank's micro-batches of a global batch; `step` counts from 1. Nothing waits for the device.
   PendingReport step(int64_t step, std::span<const MicroBatch> micro_batches);
 
   // The first half of a step alone: gradients in the store, loss in the report, weights untouched. Waits for the device.
@@ -71,20 +72,23 @@ class Trainer {
 
   ExecContext& ctx() { return ctx_; }
   ParameterStore& store() { return store_; }
-  const DecoderModel& model() const { return model_; }
+  const DecoderModel& model() const { return *chunks_.front(); }  // all of it, where there is no pipeline
   AdamW& optimizer() { return *optimizer_; }
   StepStateBuffer& state() { return state_; }
+  TrainerRanks& ranks() { return ranks_; }
   const TrainerOptions& options() const { return options_; }
 
  private:
-  void begin_step(const kernels::StepState& numbers);
+  void begin_step(kernels::StepState numbers, std::span<const MicroBatch> micro_batches);
+  void forward_backward(std::span<const MicroBatch> micro_batches);
   void forward_backward(const MicroBatch& batch);
 
   TrainerOptions options_;
   ExecContext ctx_;
   StepStateBuffer state_;
   ParameterStore store_;
-  DecoderModel model_;
+  TrainerRanks ranks_;
+  std::vector<std::unique_ptr<DecoderModel>> chunks_;  // one, but for the stages of an interleaved pipeline
   std::unique_ptr<AdamW> optimizer_;
 };
 

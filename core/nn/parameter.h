@@ -46,6 +46,10 @@ struct Parameter {
   bool weight_decay = true;
   int fused_group = -1;      // members of a group lie adjacent and unpadded, in declaration order
   int64_t padding_rows = 0;  // last rows that stand for no vocabulary entry: zero, and in no checkpoint
+  std::vector<std::string> used_by;  // blocks whose forward reads it, its own first; a tied embedding has two
+  // A further pipeline stage may hold a copy (a tied embedding). Gradients are summed over the copies, which lie alone in
+  // their flat buffers so that every plan cuts them alike; norms and checkpoints count the first.
+  enum class Copy : uint8_t { none, first, second } copy = Copy::none;
 
   FlatBuffer* flat = nullptr;  // set by ParameterStore::allocate
   int64_t flat_offset = 0;     // elements

@@ -1,10 +1,21 @@
 #include "core/optim/step_state.h"
 
+#include <cstddef>
 #include <cstring>
 
 #include "core/ops/copy.h"
+#include "core/ops/launch.h"
 
 namespace nemo {
+namespace {
+
+using kernels::StepState;
+static_assert(sizeof(StepState) % sizeof(double) == 0 && offsetof(StepState, grad_square_sum) % sizeof(double) == 0 && offsetof(StepState, loss_sum) % sizeof(double) == 0 &&
+              offsetof(StepState, num_loss_tokens) % sizeof(double) == 0);
+
+Tensor number_at(const Tensor& state, size_t offset) { return state.segment(static_cast<int64_t>(offset / sizeof(double)), {1}); }
+
+}  // namespace
 
 StepStateSnapshot::StepStateSnapshot(ExecContext& ctx, const Tensor& state)
     : host_(ctx.device(), sizeof(kernels::StepState)), copied_((download_later(ctx, host_.data(), state), Event(ctx.runtime().stream()))) {}
@@ -16,11 +27,19 @@ kernels::StepState StepStateSnapshot::get() const {
   return state;
 }
 
-StepStateBuffer::StepStateBuffer(ExecContext& ctx) : state_(ctx.empty({sizeof(kernels::StepState)}, DType::uint8, MemoryTag::data)) {
+StepStateBuffer::StepStateBuffer(ExecContext& ctx) : state_(ctx.empty({sizeof(StepState) / sizeof(double)}, DType::fp64, MemoryTag::data)) {
   begin(ctx, {});
 }
 
 // The copy may read `host` before it returns only: from ordinary memory the runtime stages small copies at once.
 void StepStateBuffer::begin(ExecContext& ctx, const kernels::StepState& host) { upload(ctx, state_, &host); }
+
+Tensor StepStateBuffer::grad_square_sum() const { return number_at(state_, offsetof(StepState, grad_square_sum)); }
+Tensor StepStateBuffer::loss_sum() const { return number_at(state_, offsetof(StepState, loss_sum)); }
+Tensor StepStateBuffer::num_loss_tokens() const { return number_at(state_, offsetof(StepState, num_loss_tokens)); }
+
+void StepStateBuffer::finish_loss_tokens(ExecContext& ctx) const {
+  launch(ctx, "loss_tokens", [&] { kernels::finish_loss_tokens_cpu(device()); }, [&] { kernels::finish_loss_tokens_cuda(device(), ctx.stream()); });
+}
 
 }  // namespace nemo

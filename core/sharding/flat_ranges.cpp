@@ -24,6 +24,7 @@ std::vector<FlatRange> ranges_where(const FlatBuffer& flat, bool by_copies, cons
 }  // namespace
 
 std::vector<FlatRange> counted_ranges(const FlatBuffer& flat) {
+  if (flat.copy == Parameter::Copy::second) return {};
   return ranges_where(flat, false, [](const TensorCopies& copies) { return copies.first; });
 }
 

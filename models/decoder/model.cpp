@@ -149,7 +149,10 @@ void DecoderBlock::list_seams(Seams& seams) {
 HeadBlock::HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied)
     : Block("head"), vocab_size_(config.vocab_size),
       final_norm_(store, name(), "final_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)) {
-  if (tied == nullptr) tied = &store.declare(name(), "output.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size);
+  const bool copies = tied == nullptr && config.share_embeddings_and_output_weights;
+  if (tied != nullptr) store.share(*tied, name());
+  else tied = &store.declare(name(), copies ? "embedding.weight" : "output.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size);
+  if (copies) tied->copy = Parameter::Copy::second;
   output_ = ParameterSpan(*tied);
 }
 
@@ -163,13 +166,19 @@ Bundle HeadBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout&
 
 void HeadBlock::list_seams(Seams& seams) { seams.vocabulary_cut = &vocabulary_cut_; }
 
-DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size) : store_(store), config_(config) {
-  auto embedding = std::make_unique<EmbeddingBlock>(store, config, padded_vocab_size);
-  Parameter* const tied = config.share_embeddings_and_output_weights ? &embedding->table() : nullptr;
-  blocks_.push_back(std::move(embedding));
+DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, BlockRange range) : store_(store), config_(config), range_(range) {
+  const int64_t head = config.num_layers + 1;
+  Parameter* tied = nullptr;
+  if (range.begin == 0 && range.end > 0) {
+    auto embedding = std::make_unique<EmbeddingBlock>(store, config, padded_vocab_size);
+    if (config.share_embeddings_and_output_weights) tied = &embedding->table();
+    if (tied != nullptr && range.end <= head) tied->copy = Parameter::Copy::first;
+    blocks_.push_back(std::move(embedding));
+  }
   const bool rotary = config.position_embedding_type == PositionEmbedding::rope;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) blocks_.push_back(std::make_unique<DecoderBlock>(store, config, layer, rotary ? &rope_table_ : nullptr));
-  blocks_.push_back(std::make_unique<HeadBlock>(store, config, padded_vocab_size, tied));
+  for (int64_t block = std::max<int64_t>(range.begin, 1); block < std::min(range.end, head); ++block)
+    blocks_.push_back(std::make_unique<DecoderBlock>(store, config, block - 1, rotary ? &rope_table_ : nullptr));
+  if (range.end > head) blocks_.push_back(std::make_unique<HeadBlock>(store, config, padded_vocab_size, tied));
 }
 
 Seams DecoderModel::seams() {

@@ -78,7 +78,8 @@ class DecoderBlock final : public Block {
 
 class HeadBlock final : public Block {
  public:
-  // tied: the embedding's table; null: an output matrix of its own.
+  // tied: the embedding's table; null: an output matrix of its own, which is a copy of the table where the model shares it and the
+  // embedding is in another stage.
   HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied);
   Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
   void list_seams(Seams& seams) override;
@@ -90,28 +91,38 @@ class HeadBlock final : public Block {
   std::unique_ptr<VocabularyCut> vocabulary_cut_;
 };
 
+// Blocks [begin, end) of a model: 0 is the embedding, then the layers, last the head.
+struct BlockRange {
+  int64_t begin = 0, end = 0;
+};
+inline BlockRange all_blocks(const DecoderConfig& config) { return {0, config.num_layers + 2}; }
+
 class DecoderModel {
  public:
   // Shapes only: parameters are declared in `store` and hold nothing until it allocates. config must be resolved, with
   // vocab_size set; padded_vocab_size rows are stored, the padding takes no part in softmax.
-  DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size);
+  DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size) : DecoderModel(store, config, padded_vocab_size, all_blocks(config)) {}
+  // A part of it: a pipeline stage, or one of a stage's chunks.
+  DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, BlockRange range);
 
   // Fills what is not learned (rotary tables). Call once after the store has allocated.
   void allocate_constants(ExecContext& ctx);
 
-  Bundle forward(ExecContext& ctx, const TokenLayout& tokens) const { return forward_blocks(ctx, {}, tokens, 0, num_blocks()); }
-  // Blocks [begin, end): a pipeline stage.
+  Bundle forward(ExecContext& ctx, const TokenLayout& tokens, const Bundle& in = {}) const { return forward_blocks(ctx, in, tokens, 0, num_blocks()); }
+  // Blocks [begin, end) of those that are here.
   Bundle forward_blocks(ExecContext& ctx, Bundle bundle, const TokenLayout& tokens, int64_t begin, int64_t end) const;
 
   int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
   const Block& block(int64_t index) const { return *blocks_[static_cast<size_t>(index)]; }
   const DecoderConfig& config() const { return config_; }
   Seams seams();  // valid as long as the model
+  BlockRange range() const { return range_; }
   ParameterStore& store() const { return store_; }
 
  private:
   ParameterStore& store_;
   DecoderConfig config_;
+  BlockRange range_;
   RopeTable rope_table_;
   std::vector<std::unique_ptr<Block>> blocks_;
 };
