@@ -10,9 +10,14 @@ namespace nemo::test {
 namespace {
 
 using enum DataParallelSharding;
+using enum ContextParallelComm;
 
 // A row's settings beyond the number of ranks; what is not named is one rank wide.
 struct Cut {
+  int64_t tp = 1;
+  bool sp = false;
+  int64_t cp = 1;
+  ContextParallelComm comm = ContextParallelComm::p2p;
   int64_t pp = 1, vpp = 1;
   DataParallelSharding sharding = no_shard;
   int64_t instances = 1;
@@ -28,6 +33,10 @@ struct Row {
 
 Layout ranks(const std::string& name, int world_size, const Cut& cut, int64_t micro_batch_size = 1, bool overlap = true) {
   ParallelismConfig parallelism;
+  parallelism.tensor_model_parallel_size = cut.tp;
+  parallelism.sequence_parallel = cut.sp;
+  parallelism.context_parallel_size = cut.cp;
+  parallelism.cp_comm_type = cut.comm;
   parallelism.pipeline_model_parallel_size = cut.pp;
   parallelism.virtual_pipeline_model_parallel_size = cut.vpp;
   parallelism.data_parallel_sharding_strategy = cut.sharding;
@@ -39,7 +48,7 @@ Layout ranks(const std::string& name, int world_size, const Cut& cut, int64_t mi
 
 constexpr auto kZeroBubble = PipelineSchedule::zero_bubble;
 const TinyModel kLlama{.family = "llama", .tied = false}, kTiedLlama{.family = "llama", .tied = true}, kGpt{.family = "gpt", .tied = true},
-    kUntiedGpt{.family = "gpt", .tied = false};
+    kUntiedGpt{.family = "gpt", .tied = false}, kOneGroup{.family = "llama", .tied = false, .num_query_groups = 1}, kQwen{.family = "qwen3", .tied = true};
 
 const std::vector<Row>& rows() {
   static const std::vector<Row> kRows = {
@@ -48,6 +57,8 @@ const std::vector<Row>& rows() {
       {ranks("one", 1, {}), kGpt},
       {ranks("one", 1, {}), kUntiedGpt},
       {ranks("one, micro batches of 4", 1, {}, 4), kGpt},
+      {ranks("one", 1, {}), kOneGroup},
+      {ranks("one", 1, {}), kQwen},
       // data parallel
       {ranks("dp2", 2, {}), kLlama},
       {ranks("dp2, micro batches of 4", 2, {}, 4), kLlama},
@@ -101,11 +112,57 @@ const std::vector<Row>& rows() {
       {ranks("dp2 pp2 in 2 chunks, fsdp", 4, {.pp = 2, .vpp = 2, .sharding = optim_grads_params}), kLlama},
       {ranks("dp2 pp2 zero bubble, optim", 4, {.pp = 2, .sharding = optim, .schedule = kZeroBubble}), kGpt, "dp2 pp2"},
       {ranks("dp2 pp4 zero bubble, optim", 8, {.pp = 4, .sharding = optim, .schedule = kZeroBubble}), kTiedLlama},
+      // tensor and sequence parallel
+      {ranks("tp2", 2, {.tp = 2}), kLlama},
+      {ranks("tp2", 2, {.tp = 2}, 4), kGpt},
+      {ranks("tp4", 4, {.tp = 4}), kLlama},
+      {ranks("tp4", 4, {.tp = 4}), kUntiedGpt},
+      {ranks("tp2 sp", 2, {.tp = 2, .sp = true}), kTiedLlama},
+      {ranks("tp2 sp", 2, {.tp = 2, .sp = true}, 2), kGpt},
+      {ranks("tp4 sp", 4, {.tp = 4, .sp = true}), kGpt},
+      {ranks("tp2", 2, {.tp = 2}), kOneGroup},
+      {ranks("tp4 sp", 4, {.tp = 4, .sp = true}), kOneGroup},
+      {ranks("tp4 sp", 4, {.tp = 4, .sp = true}), kLlama},
+      {ranks("tp4 sp", 4, {.tp = 4, .sp = true}), kQwen},
+      // context parallel
+      {ranks("cp2 all_gather", 2, {.cp = 2, .comm = all_gather}), kLlama},
+      {ranks("cp2 p2p", 2, {.cp = 2, .comm = p2p}), kLlama},
+      {ranks("cp2 a2a", 2, {.cp = 2, .comm = a2a}), kLlama},
+      {ranks("cp2 p2p", 2, {.cp = 2, .comm = p2p}, 4), kGpt},
+      {ranks("cp4 all_gather", 4, {.cp = 4, .comm = all_gather}), kGpt},
+      {ranks("cp4 p2p", 4, {.cp = 4, .comm = p2p}), kTiedLlama},
+      {ranks("cp4 a2a", 4, {.cp = 4, .comm = a2a}), kGpt},
+      {ranks("cp8 p2p", 8, {.cp = 8, .comm = p2p}), kLlama},
+      // their pairs and triples
+      {ranks("tp2 sp cp2 all_gather", 4, {.tp = 2, .sp = true, .cp = 2, .comm = all_gather}), kLlama},
+      {ranks("tp2 sp cp2 p2p", 4, {.tp = 2, .sp = true, .cp = 2, .comm = p2p}), kGpt},
+      {ranks("tp2 sp cp2 a2a", 4, {.tp = 2, .sp = true, .cp = 2, .comm = a2a}), kGpt},
+      {ranks("tp2 sp cp4 p2p", 8, {.tp = 2, .sp = true, .cp = 4, .comm = p2p}), kOneGroup},
+      {ranks("tp2 sp dp2", 4, {.tp = 2, .sp = true}), kLlama},
+      {ranks("tp2 sp dp2 optim", 4, {.tp = 2, .sp = true, .sharding = optim}), kLlama, "tp2 sp dp2"},
+      {ranks("tp2 sp dp2 optim_grads", 4, {.tp = 2, .sp = true, .sharding = optim_grads}), kGpt},
+      {ranks("tp2 sp dp2 fsdp", 4, {.tp = 2, .sp = true, .sharding = optim_grads_params}), kGpt, "tp2 sp dp2 optim_grads"},
+      {ranks("tp4 sp dp2 fsdp", 8, {.tp = 4, .sp = true, .sharding = optim_grads_params}), kOneGroup},
+      {ranks("cp2 dp2", 4, {.cp = 2}), kLlama},
+      {ranks("cp2 dp2 fsdp", 4, {.cp = 2, .sharding = optim_grads_params}), kTiedLlama},
+      {ranks("cp2 dp2 optim, a2a", 4, {.cp = 2, .comm = a2a, .sharding = optim}), kGpt},
+      {ranks("tp2 pp2", 4, {.tp = 2, .pp = 2}), kLlama, "tp2"},
+      {ranks("tp2 sp pp2", 4, {.tp = 2, .sp = true, .pp = 2}), kGpt},
+      {ranks("tp2 sp pp2 in 2 chunks", 4, {.tp = 2, .sp = true, .pp = 2, .vpp = 2}), kTiedLlama},
+      {ranks("tp2 sp pp2 zero bubble", 4, {.tp = 2, .sp = true, .pp = 2, .schedule = kZeroBubble}), kLlama},
+      {ranks("cp2 pp2", 4, {.cp = 2, .pp = 2}), kLlama, "cp2 p2p"},
+      {ranks("tp2 pp2 dp2", 8, {.tp = 2, .pp = 2}), kGpt},
+      {ranks("tp2 sp pp2 dp2 optim", 8, {.tp = 2, .sp = true, .pp = 2, .sharding = optim}), kTiedLlama},
+      {ranks("tp2 sp pp2 dp2 fsdp", 8, {.tp = 2, .sp = true, .pp = 2, .sharding = optim_grads_params}), kOneGroup},
+      {ranks("tp2 sp cp2 dp2 fsdp", 8, {.tp = 2, .sp = true, .cp = 2, .sharding = optim_grads_params}), kLlama},
+      {ranks("tp2 sp cp2 pp2", 8, {.tp = 2, .sp = true, .cp = 2, .comm = all_gather, .pp = 2}), kGpt},
   };
   return kRows;
 }
 
-std::string model_name(const TinyModel& model) { return model.family + (model.tied ? ", tied" : ", untied"); }
+std::string model_name(const TinyModel& model) {
+  return model.family + (model.tied ? ", tied" : ", untied") + (model.num_query_groups > 0 ? ", " + std::to_string(model.num_query_groups) + " groups" : "");
+}
 
 }  // namespace
 

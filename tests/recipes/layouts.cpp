@@ -45,7 +45,7 @@ TrainerOptions tiny_options(const TinyModel& model, const Layout& layout) {
   config.num_layers = model.num_layers;
   config.hidden_size = 32;
   config.num_attention_heads = 4;
-  config.num_query_groups = model.family == "gpt" ? 4 : 2;
+  config.num_query_groups = model.num_query_groups > 0 ? model.num_query_groups : model.family == "gpt" ? 4 : 2;
   config.head_dim = 8;
   config.ffn_hidden_size = 48;
   config.vocab_size = kVocabSize;

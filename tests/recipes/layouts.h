@@ -22,6 +22,7 @@ struct TinyModel {
   std::string family = "llama";
   bool tied = false;
   int64_t num_layers = 4;
+  int64_t num_query_groups = 0;  // 0: as many as heads in a gpt, else half
 };
 
 struct StepNumbers {
