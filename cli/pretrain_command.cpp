@@ -5,9 +5,11 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include "cli/progress.h"
 #include "cli/recipe_arguments.h"
+#include "cli/start_ranks.h"
 #include "cli/stop_signals.h"
 #include "core/error.h"
 #include "recipes/availability.h"
@@ -23,12 +25,14 @@ constexpr const char* kFooter = R"(Examples:
   nemo pretrain gpt2_124m data.blend=[corpus]         GPT-2 on an indexed set (nemo data tokenize)
   nemo pretrain my.yaml trainer.max_steps=100 optim.lr=1e-4
   nemo pretrain llama3_2_1b data.mock=true --dry-run  check the recipe and its memory, train nothing
-  nemo pretrain my.yaml --resume auto                 go on from the run's newest checkpoint)";
+  nemo pretrain my.yaml --resume auto                 go on from the run's newest checkpoint
+  nemo pretrain my.yaml --nproc-per-node 2            two ranks of this machine)";
 
 struct PretrainArguments {
   RecipeArguments recipe;
   std::string device = "auto", resume = "recipe";
   bool dry_run = false;
+  int num_ranks = 0;  // 0: not said
 };
 
 double gibibytes(size_t bytes) { return static_cast<double>(bytes) / (1 << 30); }
@@ -63,8 +67,8 @@ RunEvents console_events(const Recipe& recipe, const StopSignals& signals) {
   return events;
 }
 
-PretrainOptions pretrain_options(const PretrainArguments& arguments, Recipe& recipe) {
-  PretrainOptions options{.device = parse_device(arguments.device)};
+PretrainOptions pretrain_options(const PretrainArguments& arguments, const std::optional<RankEnvironment>& environment, Recipe& recipe) {
+  PretrainOptions options{.device = device_of_rank(arguments.device, environment)};
   if (arguments.resume == "auto") {
     recipe.checkpoint.resume_if_exists = true;
   } else if (arguments.resume == "never") {
@@ -76,12 +80,30 @@ PretrainOptions pretrain_options(const PretrainArguments& arguments, Recipe& rec
   return options;
 }
 
+// A rank of several: comes up, agrees with the others, and leaves with them.
+void run_rank(const RankEnvironment& environment, const Recipe& recipe, Device device) {
+  join_job(environment, recipe, device);
+  if (environment.rank == 0)
+    throw UsageError("nemo pretrain", std::to_string(environment.world_size) + " ranks", "came up and agree, but training on several ranks is not available yet in this version", "one rank");
+}
+
 void run(const PretrainArguments& arguments) {
+  const std::optional<RankEnvironment> environment = this_rank();
+  const bool launched_by_nemo = environment && !environment->store_prefix.empty();
+  if (environment && !launched_by_nemo && arguments.num_ranks > 0)
+    throw UsageError("nemo pretrain", "--nproc-per-node", "this process is already rank " + std::to_string(environment->rank) + " of " + std::to_string(environment->world_size) + " (" + environment->source + ")",
+                     "leave it out");
   Recipe recipe = arguments.recipe.load();
-  print_notices(recipe);
-  const PretrainOptions options = pretrain_options(arguments, recipe);
+  if (!environment || (environment->rank == 0 && !launched_by_nemo)) print_notices(recipe);
+  const PretrainOptions options = pretrain_options(arguments, environment, recipe);
   require_available(recipe);
   if (arguments.dry_run) return dry_run(recipe, options.device);
+  if (environment) return run_rank(*environment, recipe, options.device);
+  if (arguments.num_ranks > 1) {
+    const int code = run_as_ranks(arguments.num_ranks);
+    if (code != 0) throw CLI::RuntimeError(code);
+    return;
+  }
   const StopSignals signals;
   const RunResult result = pretrain(recipe, options, console_events(recipe, signals));
   std::cout << fmt::format("{} after step {}; the run is in {}\n", result.stopped ? "stopped" : "done", result.steps, result.folder.string());
@@ -97,6 +119,7 @@ void add_pretrain_command(CLI::App& app) {
   auto arguments = std::make_shared<PretrainArguments>();
   add_recipe_arguments(*command, arguments->recipe);
   command->add_option("--device", arguments->device, "cpu, cuda, cuda:INDEX or auto (a GPU where there is one)")->capture_default_str();
+  command->add_option("--nproc-per-node", arguments->num_ranks, "Ranks to start on this machine; default one")->check(CLI::Range(1, 1024));
   command->add_flag("--dry-run", arguments->dry_run, "Check the recipe, its data and its memory; train nothing");
   command->add_option("--resume", arguments->resume, "auto: the run's newest checkpoint where there is one; never; or a checkpoint's PATH. Default: as the recipe's checkpoint section says")
       ->type_name("auto|never|PATH");
