@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "parallel/mesh.h"
 #include "recipes/availability.h"
+#include "recipes/fp8_layers.h"
 #include "recipes/plan.h"
 #include "recipes/run_data.h"
 
@@ -66,8 +67,26 @@ void print_values(Recipe& recipe) {
   }
 }
 
+// What the backward computes a second time; nothing where recompute is off.
+std::string describe_recompute(const DecoderConfig& model) {
+  const std::string layers = std::to_string(model.recompute_num_layers);
+  switch (model.recompute_granularity) {
+    case RecomputeGranularity::none:
+      return {};
+    case RecomputeGranularity::full:
+      return model.recompute_method == RecomputeMethod::block
+                 ? "the first " + layers + " of " + std::to_string(model.num_layers) + " layers"
+                 : "all layers, in groups of " + layers;
+    case RecomputeGranularity::selective:
+      break;
+  }
+  std::string modules;
+  for (const std::string& module : model.recompute_modules) modules += (modules.empty() ? "" : ", ") + module;
+  return modules + " of every layer";
+}
+
 // What the plan says, as label and figure.
-std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan) {
+std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan, const Recipe& recipe) {
   const std::string unknown = "known once the tokenizer is read (model.vocab_size is null)";
   std::vector<std::pair<std::string, std::string>> lines = {
       {"ranks", group_digits(plan.world_size)},
@@ -87,6 +106,10 @@ std::vector<std::pair<std::string, std::string>> plan_lines(const Plan& plan) {
         {"FLOP per token", scaled(flops.causal) + " causal, " + scaled(flops.full) + " counting masked attention too"});
     lines.push_back({"FLOP per step", scaled(step) + " causal"});
   }
+  if (const std::string recomputed = describe_recompute(recipe.model); !recomputed.empty())
+    lines.push_back({"recomputed", recomputed + "; not counted in FLOP"});
+  if (const Fp8Layers fp8 = fp8_layers(recipe); fp8.any())
+    lines.push_back({"fp8 products", "linears of layers " + std::to_string(fp8.begin) + " to " + std::to_string(fp8.end - 1)});
   return lines;
 }
 
@@ -104,7 +127,7 @@ void print_text(Explanation& all) {
   std::cout << all.recipe.places.file() << "\n\n";
   print_values(all.recipe);
   std::cout << "\nfollows from these\n";
-  for (const auto& [label, figure] : plan_lines(all.plan))
+  for (const auto& [label, figure] : plan_lines(all.plan, all.recipe))
     std::cout << "  " << std::left << std::setw(24) << label << figure << '\n';
   if (all.plan.world_size > 1) std::cout << "\nmesh: " << draw_mesh(MeshSizes(all.recipe.parallelism, all.plan.world_size));
   if (all.memory) print_memory(*all.memory);

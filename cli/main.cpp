@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <iostream>
 
+#include "cli/bench_command.h"
 #include "cli/build_info.h"
 #include "cli/command_error.h"
 #include "cli/convert_command.h"
@@ -27,6 +28,7 @@ constexpr const char* kHelpFooter = R"(Examples:
   nemo explain gpt2_124m          every setting, where it came from and what it costs
   nemo generate FOLDER --prompt "Once upon a time"
                                   continue a text with a trained model
+  nemo bench train llama3_2_1b    how fast this machine trains
   nemo doctor                     check this machine: CPU, GPU, libraries, disk, limits
   nemo version --json             what this binary was built from
   nemo COMMAND --help             options and examples of one command
@@ -41,6 +43,7 @@ void add_commands(CLI::App& app) {
   nemo::add_explain_command(app, [](const nemo::Recipe& recipe, const nemo::Plan& plan) { return nemo::estimate_memory(recipe, plan, nemo::DeviceType::cuda); });
   nemo::add_data_command(app);
   nemo::add_convert_command(app);
+  nemo::add_bench_command(app);
   nemo::add_doctor_command(app);
   nemo::add_version_command(app);
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "cli/cache_folder.h"
 #include "cli/progress.h"
 #include "cli/recipe_arguments.h"
 #include "cli/start_ranks.h"
@@ -31,7 +32,7 @@ constexpr const char* kFooter = R"(Examples:
 
 struct PretrainArguments {
   RecipeArguments recipe;
-  std::string device = "auto", resume = "recipe";
+  std::string device = "auto", resume = "recipe", plan_cache = "auto";
   bool dry_run = false;
   int num_ranks = 0;  // 0: not said
 };
@@ -69,7 +70,7 @@ RunEvents console_events(const Recipe& recipe, const StopSignals& signals) {
 }
 
 PretrainOptions pretrain_options(const PretrainArguments& arguments, const std::optional<RankEnvironment>& environment, Recipe& recipe) {
-  PretrainOptions options{.device = device_of_rank(arguments.device, environment)};
+  PretrainOptions options{.device = device_of_rank(arguments.device, environment), .plan_folder = plan_folder(arguments.plan_cache)};
   if (arguments.resume == "auto") {
     recipe.checkpoint.resume_if_exists = true;
   } else if (arguments.resume == "never") {
@@ -148,6 +149,8 @@ void add_pretrain_command(CLI::App& app) {
   command->add_flag("--dry-run", arguments->dry_run, "Check the recipe, its data and its memory; train nothing");
   command->add_option("--resume", arguments->resume, "auto: the run's newest checkpoint where there is one; never; or a checkpoint's PATH. Default: as the recipe's checkpoint section says")
       ->type_name("auto|never|PATH");
+  command->add_option("--plan-cache", arguments->plan_cache, "Folder where algorithms picked by timing on this GPU are kept for later runs. auto: nemo in the user's cache folder; none")
+      ->capture_default_str();
   command->callback([arguments] { run(*arguments); });
 }
 

@@ -16,6 +16,7 @@ if(NOT NEMO_CUDA STREQUAL "OFF")
     set(NEMO_WITH_CUDA ON)
     nemo_cuda_folders(${nvcc} header_folders include)
     find_path(CUBLASLT_INCLUDE_DIR cublasLt.h HINTS ${header_folders})
+    find_path(CUPTI_INCLUDE_DIR cupti.h HINTS ${header_folders} PATH_SUFFIXES ../extras/CUPTI/include)  # may be absent
     find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${header_folders})
     find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h HINTS ${header_folders})
     find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${header_folders})
@@ -38,7 +39,7 @@ endif()
 function(nemo_link_cuda target)
   target_link_libraries(${target} PUBLIC CUDA::cudart_static)
   target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_FRONTEND_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR} ${CUBLASLT_INCLUDE_DIR} ${NCCL_INCLUDE_DIR}
-                                                      ${CUDAToolkit_INCLUDE_DIRS})
+                                                      ${CUDAToolkit_INCLUDE_DIRS} $<$<BOOL:${CUPTI_INCLUDE_DIR}>:${CUPTI_INCLUDE_DIR}>)
   target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-lineinfo>")
   set_source_files_properties(kernels/base/cuda_libraries_cuda.cpp PROPERTIES
                               COMPILE_DEFINITIONS "NEMO_CUDA_LIBRARY_FOLDERS=\"${NEMO_CUDA_LIBRARY_FOLDERS}\"")

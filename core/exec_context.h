@@ -39,6 +39,10 @@ class ExecContext {
   bool deterministic() const { return deterministic_; }
   void set_deterministic(bool deterministic) { deterministic_ = deterministic; }
 
+  // Ops whose results may be quantised take the magnitudes of what they write (Tensor::amax), where they can.
+  bool takes_amax() const { return takes_amax_; }
+  void set_takes_amax(bool takes_amax) { takes_amax_ = takes_amax; }
+
   // A new tensor with a value id of its own; contents undefined.
   Tensor empty(const Shape& shape, DType dtype, MemoryTag tag = MemoryTag::activations);
   uint64_t next_id() { return ++last_id_; }
@@ -59,7 +63,7 @@ class ExecContext {
   DType compute_dtype_;
   uint64_t seed_;
   kernels::StepState* state_;
-  bool training_ = false, deterministic_ = false;
+  bool training_ = false, deterministic_ = false, takes_amax_ = false;
   Tape* tape_ = nullptr;
   const BlockHooks* block_hooks_ = nullptr;
   uint64_t last_id_ = 0;

@@ -3,6 +3,7 @@
 #include "core/data/indexed_splits.h"
 #include "core/data/split.h"
 #include "core/error.h"
+#include "recipes/fp8_layers.h"
 #include "recipes/schema.h"
 
 namespace nemo {
@@ -47,11 +48,19 @@ void check_tokenizer(const Recipe& recipe) {
                                             : "tokenizer.model=FILE.model");
 }
 
+void check_precision(const Recipe& recipe) {
+  if (recipe.trainer.precision == Precision::bf16_mixed && recipe.optim.master_dtype == DType::bf16)
+    fail(recipe, "optim.master_dtype", "bf16-mixed is bf16 arithmetic beside fp32 master weights",
+         "trainer.precision=bf16, which keeps none");
+}
+
 }  // namespace
 
 void check_sections(const Recipe& recipe) {
   check_data(recipe);
   check_tokenizer(recipe);
+  check_precision(recipe);
+  check_fp8(recipe);
   if (recipe.optim.sched.min_lr > recipe.optim.lr)
     fail(recipe, "optim.sched.min_lr", "is above optim.lr (" + recipe.places.where("optim.lr") + ")",
          "a tenth of optim.lr");
@@ -74,8 +83,14 @@ void note_settings_without_effect(Recipe& recipe) {
     note(recipe.data.mock || !recipe.data.text.empty(), key, "only indexed sets hold documents");
   note(recipe.trainer.val_check_interval == 0, "trainer.limit_val_batches",
        "there is no validation; set trainer.val_check_interval");
+  const bool fp8 = recipe.trainer.precision == Precision::fp8_mixed;
+  note(!fp8, "trainer.first_last_layers_bf16", "trainer.precision is not fp8-mixed");
+  for (const char* key : {"trainer.num_layers_at_start_in_bf16", "trainer.num_layers_at_end_in_bf16"})
+    note(!fp8 || !recipe.trainer.first_last_layers_bf16, key, fp8 ? "trainer.first_last_layers_bf16 is not set" : "trainer.precision is not fp8-mixed");
   note(recipe.trainer.precision == Precision::fp32, "optim.master_dtype",
        "in fp32 the weights are their own master copy");
+  note(recipe.trainer.precision == Precision::bf16, "optim.master_dtype", "in bf16 there is no master copy");
+  note(recipe.trainer.precision == Precision::fp32, "optim.grad_reduce_in_fp32", "in fp32 gradients are fp32");
   note(recipe.checkpoint.save == "none", "checkpoint.save_interval", "checkpoint.save is none");
   note(recipe.checkpoint.save == "none", "checkpoint.keep_last", "checkpoint.save is none");
   note(recipe.parallelism.tensor_model_parallel_size == 1, "parallelism.sequence_parallel",

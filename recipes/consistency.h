@@ -6,7 +6,8 @@ namespace nemo {
 
 struct Recipe;
 
-// RecipeError: two data sources, text without a tokenizer, a tokenizer without its file, min_lr above lr.
+// RecipeError: two data sources, text without a tokenizer, a tokenizer without its file, min_lr above lr, bf16-mixed
+// without an fp32 master.
 void check_sections(const Recipe& recipe);
 
 // Adds a notice for each written setting that changes nothing, with the reason.

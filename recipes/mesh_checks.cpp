@@ -107,6 +107,10 @@ class MeshChecks {
       fail("model.seq_length",
            text(length / cp) + " tokens of a rank are not a multiple of tensor_model_parallel_size (" + text(tp) + ")",
            "use " + text((length / (cp * tp) + 1) * cp * tp) + ", or sequence_parallel=false");
+    if (cp > 1 && mesh_.cp_comm_type == ContextParallelComm::p2p && model_.window_size > 0)
+      fail("parallelism.cp_comm_type",
+           "p2p passes whole chunks on, whatever window_size (" + text(model_.window_size) + ") leaves of them",
+           "all_gather or a2a");
     if (cp > 1 && mesh_.cp_comm_type == ContextParallelComm::a2a) {
       const int64_t heads = model_.num_attention_heads / tp,
                     groups = std::max<int64_t>(1, model_.num_query_groups / tp);

@@ -46,7 +46,7 @@ class Run {
  public:
   Run(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events)
       : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(plan_run(recipe, tokenizer_.get(), options.ranks.groups == nullptr ? 1 : options.ranks.groups->world_size())),
-        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic), groups_(mesh_groups(recipe, options.ranks)), trainer_(runtime_, trainer_options(recipe, plan_), groups_.get()),
+        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic, 0, options.plan_folder), groups_(mesh_groups(recipe, options.ranks)), trainer_(runtime_, trainer_options(recipe, plan_), groups_.get()),
         checkpoints_(recipe, tokenizer_.get(), options.ranks.notes), folder_(run_folder(recipe)) {
     phase("build");
     restore();
@@ -67,6 +67,7 @@ class Run {
       const bool agreed_last = options_.ranks.begin_step && options_.ranks.begin_step(progress_.step);
       PendingReport report = trainer_.step(progress_.step, batches);
       progress_.consumed_samples = loader.consumed_samples();
+      keep_plans();
       if (queued) finish(*queued, step_start);  // the step before, while the device works on this one
       queued.emplace(Queued{std::move(report), progress_.consumed_samples});
       stopped = stops_after_this_step(agreed_last);
@@ -146,6 +147,12 @@ class Run {
       found = path;
     }
     return found;
+  }
+
+  // Writes down what the step chose, while the device works on it, and tells what became of plans that were read.
+  void keep_plans() {
+    runtime_.plans().write();
+    for (const std::string& notice : runtime_.plans().take_notices()) notify(notice);
   }
 
   void notify(const std::string& text) const {

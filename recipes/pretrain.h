@@ -30,6 +30,7 @@ struct PretrainOptions {
   // new; path: that checkpoint.
   enum class Resume : uint8_t { automatic, never, path } resume = Resume::automatic;
   std::string resume_path = {};
+  std::filesystem::path plan_folder = {};  // where plans picked by timing are kept for later runs; empty: nowhere
 };
 
 struct RunResult {

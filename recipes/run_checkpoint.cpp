@@ -10,6 +10,8 @@
 namespace nemo {
 namespace {
 
+constexpr const char* kPlansFile = "plans.json";  // the algorithms in use, so that a resumed run keeps its bits; GPU runs alone
+
 // What of a parameter is kept under <kind>/<name>: elements [first, first + tensor.numel()) of its stored rows (vocabulary padding
 // is in no checkpoint), which `tensor` holds.
 struct Kept {
@@ -55,13 +57,14 @@ std::vector<Kept> tensors_to_save(Trainer& trainer) {
     if (trainer.ranks().saves(flat, index++)) mine.insert(&flat);
   std::vector<Kept> kept;
   for (const Parameter* parameter : trainer.store().parameters()) {
-    if (!mine.contains(parameter->flat)) continue;
+    if (!mine.contains(parameter->flat) || !parameter->copies.first) continue;
     keep_part(kept, "weight/", *parameter, parameter->flat->owned_values);
     keep_part(kept, "master/", *parameter, parameter->flat->master);
   }
   for (const AdamW::Moments& moments : trainer.optimizer().moments()) {
     if (!mine.contains(moments.flat)) continue;
     for (const Parameter* parameter : moments.flat->members) {
+      if (!parameter->copies.first) continue;
       keep_part(kept, "exp_avg/", *parameter, moments.first);
       keep_part(kept, "exp_avg_sq/", *parameter, moments.second);
     }
@@ -137,6 +140,7 @@ void RunCheckpoints::save(Trainer& trainer, const RunProgress& progress) {
   complete.model = trainer.options().model;  // with the vocabulary's size, which may have come from the tokenizer
   snapshot.files["recipe.yaml"] = print_recipe(complete);
   snapshot.files["state.json"] = state_text(trainer, progress);
+  if (const std::string plans = trainer.ctx().runtime().plans().text(); !plans.empty()) snapshot.files[kPlansFile] = plans;
   if (tokenizer_ != nullptr)
     for (const TokenizerFile& file : tokenizer_->files()) snapshot.files[file.name] = file.contents;
   const std::filesystem::path path = checkpoints_folder(recipe_) / checkpoint_name(progress.step);
@@ -160,6 +164,7 @@ RunProgress load_run(Trainer& trainer, const std::filesystem::path& checkpoint) 
   if (state.seed != trainer.options().seed)
     throw CheckpointError{checkpoint.string(), "run.seed", "was " + std::to_string(state.seed) + " when this was saved and is " + std::to_string(trainer.options().seed) + " now",
                           "run.seed=" + std::to_string(state.seed)};
+  if (folder.has_file(kPlansFile)) trainer.ctx().runtime().plans().add((checkpoint / kPlansFile).string(), folder.read_side_file(kPlansFile));
   return {.step = state.step, .consumed_samples = state.consumed_samples, .skipped_steps = state.skipped_steps,
           .best_validation_loss = entry(state.scheduler, "best_validation_loss"), .last_validation_loss = entry(state.scheduler, "last_validation_loss")};
 }

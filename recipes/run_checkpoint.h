@@ -44,7 +44,7 @@ class RunCheckpoints {
   std::filesystem::path last_saved_;
 };
 
-// Weights, masters, moments and progress of a checkpoint into the trainer. CheckpointError names what does not fit.
+// Weights, masters, moments, library plans and progress of a checkpoint into the trainer, before its first step. CheckpointError names what does not fit.
 RunProgress load_run(Trainer& trainer, const std::filesystem::path& checkpoint);
 
 // Weights alone, converted to the store's dtypes: a new run from a pretrained model, or generation.

@@ -35,6 +35,8 @@ struct TrainerConfig {
   int64_t max_steps = 1000;
   Seconds max_time;  // 0: none
   Precision precision = Precision::bf16_mixed;
+  bool first_last_layers_bf16 = false;
+  int64_t num_layers_at_start_in_bf16 = 1, num_layers_at_end_in_bf16 = 1;
   bool deterministic = false;
   double gradient_clip_val = 1.0;
   int64_t log_every_n_steps = 1;
@@ -46,8 +48,12 @@ struct TrainerConfig {
     visit("max_steps", max_steps, "optimizer steps of the whole run", Positive{}, AtMost{1e12}, Alias{"train_iters"});
     visit("max_time", max_time, "save and stop after this time: [DD:]HH:MM:SS or seconds", Optional{});
     visit("precision", precision,
-          "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: all states bf16; fp32; fp8-mixed: fp8 matrix "
-          "products");
+          "bf16-mixed: bf16 arithmetic, fp32 master weights; bf16: no master weights, updates rounded stochastically "
+          "into bf16; fp32; fp8-mixed: bf16-mixed with the layers' matrix products "
+          "in fp8");
+    visit("first_last_layers_bf16", first_last_layers_bf16, "fp8-mixed: keep the products of the outermost layers in bf16");
+    visit("num_layers_at_start_in_bf16", num_layers_at_start_in_bf16, "first_last_layers_bf16: how many of the first layers", AtLeast{0});
+    visit("num_layers_at_end_in_bf16", num_layers_at_end_in_bf16, "first_last_layers_bf16: how many of the last layers", AtLeast{0});
     visit("deterministic", deterministic, "only operations whose results do not vary from run to run");
     visit("gradient_clip_val", gradient_clip_val, "longest gradient over all parameters; 0: no clipping", AtLeast{0},
           Alias{"clip_grad"});

@@ -15,16 +15,16 @@ double count_loss_tokens(std::span<const MicroBatch> micro_batches) {
   return static_cast<double>(count);
 }
 
-std::vector<TokenLayout> place_all(ExecContext& ctx, std::span<const MicroBatch> micro_batches) {
+std::vector<TokenLayout> place_all(ExecContext& ctx, std::span<const MicroBatch> micro_batches, const ModelRanks& ranks) {
   std::vector<TokenLayout> placed;
-  for (const MicroBatch& batch : micro_batches) placed.push_back(place(ctx, batch));
+  for (const MicroBatch& batch : micro_batches) placed.push_back(place(ctx, batch, ranks));
   return placed;
 }
 
 }  // namespace
 
 TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan) {
-  TrainerOptions options{.model = recipe.model, .padded_vocab_size = plan.padded_vocab_size.value(), .precision = recipe.trainer.precision, .optim = recipe.optim,
+  TrainerOptions options{.model = recipe.model, .padded_vocab_size = plan.padded_vocab_size.value(), .precision = recipe.trainer.precision, .fp8_layers = fp8_layers(recipe), .optim = recipe.optim,
                          .gradient_clip_val = recipe.trainer.gradient_clip_val, .max_steps = recipe.trainer.max_steps,
                          .parallelism = recipe.parallelism, .seed = static_cast<uint64_t>(recipe.run.seed), .deterministic = recipe.trainer.deterministic};
   options.model.vocab_size = plan.vocab_size.value();
@@ -32,10 +32,13 @@ TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan) {
 }
 
 Trainer::Trainer(Runtime& runtime, const TrainerOptions& options, MeshGroups* groups)
-    : options_(options), ctx_(runtime, compute_dtype(options.precision), options.seed), state_(ctx_), ranks_(groups, options.parallelism, options.optim, store_) {
+    : options_(options), ctx_(runtime, compute_dtype(options.precision), options.seed), state_(ctx_), store_(blocks_in_fp8(options.fp8_layers)), ranks_(groups, options.parallelism, options.optim, store_) {
+  if (options.fp8_layers.any()) require_fp8(runtime.device());
   ctx_.set_step_state(state_.device());
   ctx_.set_deterministic(options.deterministic);
+  ctx_.set_takes_amax(options.fp8_layers.any());
   for (const BlockRange range : ranks_.block_ranges(options.model)) chunks_.push_back(std::make_unique<DecoderModel>(store_, options.model, options.padded_vocab_size, range));
+  ranks_.cut_model(store_, chunks_);
   if (options.optim.decay_norms_and_biases)
     for (Parameter* parameter : store_.parameters()) parameter->weight_decay = true;
   store_.allocate(ctx_, storage_policy(options.precision, options.optim), true, ranks_.cut());
@@ -73,7 +76,7 @@ StepReport Trainer::accumulate_gradients(std::span<const MicroBatch> micro_batch
 }
 
 void Trainer::begin_step(kernels::StepState numbers, std::span<const MicroBatch> micro_batches) {
-  numbers.num_loss_tokens = count_loss_tokens(micro_batches);
+  numbers.num_loss_tokens = ranks_.counts_loss_tokens() ? count_loss_tokens(micro_batches) : 0;
   numbers.inverse_loss_denominator = 1.0f / static_cast<float>(std::max(numbers.num_loss_tokens, 1.0));
   state_.begin(ctx_, numbers);
   store_.begin_step();
@@ -82,12 +85,12 @@ void Trainer::begin_step(kernels::StepState numbers, std::span<const MicroBatch>
 }
 
 void Trainer::forward_backward(std::span<const MicroBatch> micro_batches) {
-  if (ranks_.has_pipeline()) return ranks_.run_pipeline(ctx_, place_all(ctx_, micro_batches), true);
+  if (ranks_.has_pipeline()) return ranks_.run_pipeline(ctx_, place_all(ctx_, micro_batches, ranks_.model()), true);
   for (const MicroBatch& batch : micro_batches) forward_backward(batch);
 }
 
 void Trainer::forward_backward(const MicroBatch& batch) {
-  const TokenLayout tokens = place(ctx_, batch);
+  const TokenLayout tokens = place(ctx_, batch, ranks_.model());
   Tape tape;
   tape.set_block_hooks(ranks_.block_hooks());
   const Recording recording(ctx_, tape);
@@ -96,12 +99,12 @@ void Trainer::forward_backward(const MicroBatch& batch) {
 }
 
 double Trainer::validate(std::span<const MicroBatch> micro_batches) {
-  state_.begin(ctx_, {.num_loss_tokens = count_loss_tokens(micro_batches)});
+  state_.begin(ctx_, {.num_loss_tokens = ranks_.counts_loss_tokens() ? count_loss_tokens(micro_batches) : 0});
   ranks_.begin_step(ctx_, state_, 0);
   ctx_.set_training(false);
-  if (ranks_.has_pipeline()) ranks_.run_pipeline(ctx_, place_all(ctx_, micro_batches), false);
+  if (ranks_.has_pipeline()) ranks_.run_pipeline(ctx_, place_all(ctx_, micro_batches, ranks_.model()), false);
   else
-    for (const MicroBatch& batch : micro_batches) model().forward(ctx_, place(ctx_, batch));
+    for (const MicroBatch& batch : micro_batches) model().forward(ctx_, place(ctx_, batch, ranks_.model()));
   ranks_.sum_loss(ctx_, state_);
   return PendingReport({}, state_.snapshot(ctx_)).get().loss;
 }

@@ -12,6 +12,7 @@
 #include "core/optim/adamw.h"
 #include "core/optim/step_state.h"
 #include "models/decoder/model.h"
+#include "recipes/fp8_layers.h"
 #include "recipes/plan.h"
 #include "recipes/schema.h"
 #include "recipes/trainer_ranks.h"
@@ -42,6 +43,7 @@ struct TrainerOptions {
   DecoderConfig model;          // resolved, with vocab_size
   int64_t padded_vocab_size = 0;
   Precision precision = Precision::fp32;
+  Fp8Layers fp8_layers;         // none unless precision is fp8-mixed
   OptimizerConfig optim;
   double gradient_clip_val = 0;
   int64_t max_steps = 1;        // where the schedule ends

@@ -1,7 +1,9 @@
 #include "recipes/trainer_ranks.h"
 
 #include "core/error.h"
+#include "models/decoder/sharding.h"
 #include "parallel/pipeline/stage_layers.h"
+#include "parallel/tensor/partial_gradients.h"
 
 namespace nemo {
 namespace {
@@ -16,6 +18,12 @@ ProcessGroup group_of_copies(MeshGroups& groups) {
   return groups.factory().make("tied_copies", {stages.front(), stages.back()});
 }
 
+ModelRanks model_ranks(MeshGroups* groups, const ParallelismConfig& parallelism) {
+  if (groups == nullptr) return {};
+  const ProcessGroup tensor = groups->group({Axis::tensor});
+  return {.tensor = {tensor, parallelism.sequence_parallel && tensor.size() > 1}, .context = groups->group({Axis::context}), .context_comm = parallelism.cp_comm_type};
+}
+
 DataParallelOptions data_parallel_options(const ParallelismConfig& parallelism, const OptimizerConfig& optim) {
   return {.sharding = parallelism.data_parallel_sharding_strategy, .overlap_grad_reduce = optim.overlap_grad_reduce, .overlap_param_gather = optim.overlap_param_gather,
           .deferred_weight_gradients = parallelism.pipeline_schedule == PipelineSchedule::zero_bubble};
@@ -24,12 +32,13 @@ DataParallelOptions data_parallel_options(const ParallelismConfig& parallelism, 
 }  // namespace
 
 TrainerRanks::TrainerRanks(MeshGroups* groups, const ParallelismConfig& parallelism, const OptimizerConfig& optim, ParameterStore& store)
-    : mesh_(groups == nullptr ? Mesh() : groups->mesh()), pipeline_group_(groups == nullptr ? ProcessGroup() : groups->group({Axis::pipeline})),
+    : mesh_(groups == nullptr ? Mesh() : groups->mesh()), model_(model_ranks(groups, parallelism)), pipeline_group_(groups == nullptr ? ProcessGroup() : groups->group({Axis::pipeline})),
       copies_group_(groups == nullptr ? ProcessGroup() : group_of_copies(*groups)), data_(groups == nullptr ? ProcessGroup() : groups->group({Axis::data, Axis::context})),
       data_parallel_(store, groups != nullptr && shards_state(parallelism) ? groups->shard() : ProcessGroup(),
                      groups == nullptr ? ProcessGroup() : shards_state(parallelism) ? groups->replica() : data_, data_parallel_options(parallelism, optim)),
       parallelism_(parallelism) {
   if (groups == nullptr) return;
+  data_parallel_.set_before_reduction([tensor = model_.tensor.group](ExecContext& ctx, const FlatBuffer& flat) { sum_partial_gradients(ctx, flat, tensor); });
   const std::vector<int> stages = mesh_.members({Axis::pipeline});
   links_ = PipelineLinks(groups->factory(), stages, mesh_.coordinate(Axis::pipeline), parallelism.virtual_pipeline_model_parallel_size > 1);
 }
@@ -43,6 +52,11 @@ std::vector<BlockRange> TrainerRanks::block_ranges(const DecoderConfig& config) 
   return ranges;
 }
 
+void TrainerRanks::cut_model(ParameterStore& store, const std::vector<std::unique_ptr<DecoderModel>>& chunks) const {
+  cut_parameters(model_, store, decoder_sharding(chunks.front()->config()));
+  for (const auto& chunk : chunks) attach(model_, chunk->seams(), decoder_modules());
+}
+
 void TrainerRanks::follow(ExecContext& ctx, const std::vector<std::unique_ptr<DecoderModel>>& chunks) {
   std::vector<PipelineChunk> stages;
   for (const auto& chunk : chunks) {
@@ -52,7 +66,7 @@ void TrainerRanks::follow(ExecContext& ctx, const std::vector<std::unique_ptr<De
     for (int64_t i = 0; i < model->num_blocks(); ++i) order.blocks.push_back(model->block(i).name());
     orders_.push_back(std::move(order));
     stages.push_back({.forward = [this, model](ExecContext& ctx, const Bundle& in, int64_t micro_batch) { return model->forward(ctx, micro_batches_[static_cast<size_t>(micro_batch)], in); },
-                      .input_shape = [this, hidden_size](int64_t micro_batch) { return Shape{micro_batches_[static_cast<size_t>(micro_batch)].num_tokens, hidden_size}; },
+                      .input_shape = [this, hidden_size](int64_t micro_batch) { return Shape{micro_batches_[static_cast<size_t>(micro_batch)].num_stream_rows(), hidden_size}; },
                       .takes_branch = begin > 1});  // the embedding alone leaves no branch
   }
   data_parallel_.follow(ctx, orders_);
@@ -87,6 +101,7 @@ void TrainerRanks::sum_gradients(ExecContext& ctx, ParameterStore& store) {
 
 void TrainerRanks::sum_norm(ExecContext& ctx, const StepStateBuffer& state) const {
   data_parallel_.shard().all_reduce(ctx, state.grad_square_sum(), Reduction::sum, "grad_norm").wait(ctx);
+  model_.tensor.group.all_reduce(ctx, state.grad_square_sum(), Reduction::sum, "grad_norm").wait(ctx);
   pipeline_group_.all_reduce(ctx, state.grad_square_sum(), Reduction::sum, "grad_norm").wait(ctx);
   sum_loss(ctx, state);
 }

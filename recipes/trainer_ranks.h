@@ -11,6 +11,7 @@
 #include "core/optim/config.h"
 #include "core/optim/step_state.h"
 #include "models/decoder/model.h"
+#include "parallel/apply.h"
 #include "parallel/data/data_parallel.h"
 #include "parallel/mesh_groups.h"
 #include "parallel/pipeline/pipeline.h"
@@ -25,11 +26,16 @@ class TrainerRanks {
   const Mesh& mesh() const { return mesh_; }
   // The blocks of each chunk of the model that this rank builds, in order.
   std::vector<BlockRange> block_ranges(const DecoderConfig& config) const;
+  // The chunks stand as shapes: slices the parameters and attaches what the slices need.
+  void cut_model(ParameterStore& store, const std::vector<std::unique_ptr<DecoderModel>>& chunks) const;
+  const ModelRanks& model() const { return model_; }
   FlatCut cut() const { return data_parallel_.cut(); }
   // The store is allocated: follows the blocks of the chunks, and runs them as pipeline stages where there are several.
   void follow(ExecContext& ctx, const std::vector<std::unique_ptr<DecoderModel>>& chunks);
 
   // ---- of a step ----
+  // Ranks that share sequences are all given them: one of them counts their tokens.
+  bool counts_loss_tokens() const { return model_.context.rank() == 0; }
   void begin_step(ExecContext& ctx, const StepStateBuffer& state, int64_t num_micro_batches);  // the loss's denominator over all ranks
   const BlockHooks& block_hooks() const { return data_parallel_.hooks(); }
   bool has_pipeline() const { return pipeline_ != nullptr; }
@@ -46,6 +52,7 @@ class TrainerRanks {
 
  private:
   Mesh mesh_;
+  ModelRanks model_;
   ProcessGroup pipeline_group_, copies_group_, data_;
   DataParallel data_parallel_;
   PipelineLinks links_;

@@ -1,26 +1,13 @@
 #include "core/autograd/tape.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/error.h"
 #include "core/exec_context.h"
 #include "core/ops/elementwise.h"
 
 namespace nemo {
-
-// A storage as the hooks keep it, or the storage itself where there are none.
-struct Tape::PackedStorage {
-  std::shared_ptr<Storage> plain;
-  std::shared_ptr<void> packed;
-  std::function<Tensor(ExecContext&, const std::shared_ptr<void>&)> unpack;
-  std::weak_ptr<Storage> unpacked;  // while another reader still holds it
-};
-
-// What a reader needs to see its view of a storage again.
-struct Tape::SavedTensor {
-  std::shared_ptr<PackedStorage> storage;
-  Tensor view;  // plain: the tensor; packed: geometry only, with the storage taken out
-};
 
 struct Tape::Node {
   std::string_view op;
@@ -30,8 +17,10 @@ struct Tape::Node {
   std::vector<SavedTensor> saved;
   std::function<std::vector<Tensor>(Backward&)> grad_input;
   std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight;
-  std::string block;                        // marks: the block that begins or ends here
-  enum class Kind : uint8_t { op, block_begin, block_end } kind = Kind::op;
+  std::function<std::vector<Tensor>(Backward&, const std::vector<GradientSlot>&)> grad_input_and_weight;
+  Recompute forward;                        // regions
+  std::string block;                        // marks: the block that begins or ends here; regions: the last one inside
+  enum class Kind : uint8_t { op, region, block_begin, block_end } kind = Kind::op;
 };
 
 Tape::Tape() = default;
@@ -42,31 +31,6 @@ size_t Tape::num_records() const { return nodes_.size(); }
 void Tape::watch(const Tensor& value) {
   tracked_.insert(value.id());
   watched_.insert(value.id());
-}
-
-Tape::SavedTensor Tape::keep(ExecContext& ctx, const Tensor& tensor) {
-  if (!saved_hooks_.pack) {
-    auto plain = std::make_shared<PackedStorage>();
-    return {std::move(plain), tensor};
-  }
-  std::shared_ptr<PackedStorage> storage = packed_[tensor.storage()->serial].lock();
-  if (storage == nullptr) {
-    storage = std::make_shared<PackedStorage>();
-    storage->packed = saved_hooks_.pack(ctx, tensor.whole_storage());
-    storage->unpack = saved_hooks_.unpack;
-    packed_[tensor.storage()->serial] = storage;
-  }
-  return {storage, tensor.without_storage()};
-}
-
-Tensor Tape::restore(ExecContext& ctx, const SavedTensor& saved) const {
-  if (saved.storage->packed == nullptr) return saved.view;
-  std::shared_ptr<Storage> storage = saved.storage->unpacked.lock();
-  if (storage == nullptr) {
-    storage = saved.storage->unpack(ctx, saved.storage->packed).storage();
-    saved.storage->unpacked = storage;
-  }
-  return saved.view.on_storage(std::move(storage));
 }
 
 void Tape::record(ExecContext& ctx, OpRecord record) {
@@ -84,16 +48,21 @@ void Tape::record(ExecContext& ctx, OpRecord record) {
     node.outputs.push_back(output.id());
     tracked_.insert(output.id());
   }
-  for (const Tensor& saved : record.saved) node.saved.push_back(saved.defined() ? keep(ctx, saved) : SavedTensor{});
+  if (in_region_) return;
+  for (const Tensor& saved : record.saved) node.saved.push_back(saved_.keep(ctx, saved));
   node.op = record.op;
   node.params = std::move(record.params);
   node.grad_input = std::move(record.grad_input);
   node.grad_weight = std::move(record.grad_weight);
+  node.grad_input_and_weight = std::move(record.grad_input_and_weight);
   nodes_.push_back(std::move(node));
 }
 
 void Tape::enter_block(ExecContext& ctx, const std::string& block) {
-  if (block_hooks_.before_forward) block_hooks_.before_forward(ctx, block);
+  const auto& entering = block == turning_block_ ? block_hooks_.before_backward : block_hooks_.before_forward;
+  if (entering) entering(ctx, block);
+  last_block_ = block;
+  if (in_region_) return;
   Node mark;
   mark.block = block;
   mark.kind = Node::Kind::block_begin;
@@ -101,11 +70,43 @@ void Tape::enter_block(ExecContext& ctx, const std::string& block) {
 }
 
 void Tape::leave_block(ExecContext& ctx, const std::string& block) {
-  Node mark;
-  mark.block = block;
-  mark.kind = Node::Kind::block_end;
-  nodes_.push_back(std::move(mark));
+  if (block == turning_block_) return;
+  if (!in_region_) {
+    Node mark;
+    mark.block = block;
+    mark.kind = Node::Kind::block_end;
+    nodes_.push_back(std::move(mark));
+  }
   if (block_hooks_.after_forward) block_hooks_.after_forward(ctx, block);
+}
+
+std::vector<Tensor> Tape::checkpoint(ExecContext& ctx, const std::vector<Tensor>& inputs, Recompute forward) {
+  if (in_region_) return forward(ctx, inputs);
+  last_block_.clear();
+  in_region_ = true;
+  std::vector<Tensor> outputs = forward(ctx, inputs);
+  in_region_ = false;
+  if (std::ranges::none_of(outputs, [this](const Tensor& output) { return tracks(output); })) return outputs;
+  Node node;
+  node.kind = Node::Kind::region;
+  node.block = last_block_;
+  for (const Tensor& input : inputs) {
+    node.inputs.push_back(input.id());
+    node.input_tracked.push_back(tracks(input));
+    node.saved.push_back(saved_.keep(ctx, input));
+  }
+  for (const Tensor& output : outputs) node.outputs.push_back(output.id());
+  node.forward = std::move(forward);
+  nodes_.push_back(std::move(node));
+  return outputs;
+}
+
+void Tape::make_again(ExecContext& ctx, const std::vector<Tensor>& values, const std::vector<Tensor>& from, Recompute make) {
+  if (!in_region_) saved_.make_again(ctx, values, from, std::move(make));
+}
+
+void make_again(ExecContext& ctx, const std::vector<Tensor>& values, const std::vector<Tensor>& from, Recompute make) {
+  if (ctx.tape() != nullptr) ctx.tape()->make_again(ctx, values, from, std::move(make));
 }
 
 void Tape::add_gradient(ExecContext& ctx, uint64_t id, Tensor gradient) {
@@ -116,10 +117,15 @@ void Tape::add_gradient(ExecContext& ctx, uint64_t id, Tensor gradient) {
 }
 
 void Tape::backward(ExecContext& ctx, const std::vector<std::pair<Tensor, Tensor>>& outputs) {
-  Tape* const outer = ctx.tape();
-  ctx.set_tape(nullptr);  // derivatives are not recorded
   for (const auto& [value, gradient] : outputs)
     if (tracks(value)) add_gradient(ctx, value.id(), gradient);
+  walk_back(ctx);
+}
+
+void Tape::walk_back(ExecContext& ctx) {
+  Tape* const outer = ctx.tape();
+  ctx.set_tape(nullptr);  // derivatives are not recorded
+  saved_.forget_values();
   while (!nodes_.empty()) {
     Node node = std::move(nodes_.back());
     nodes_.pop_back();
@@ -130,54 +136,89 @@ void Tape::backward(ExecContext& ctx, const std::vector<std::pair<Tensor, Tensor
       case Node::Kind::block_begin:
         if (block_hooks_.after_backward) block_hooks_.after_backward(ctx, node.block);
         break;
-      case Node::Kind::op: run_node(ctx, std::move(node)); break;
+      case Node::Kind::op: run_op(ctx, std::move(node)); break;
+      case Node::Kind::region: run_region(ctx, std::move(node)); break;
     }
   }
   std::erase_if(gradients_, [this](const auto& entry) { return !watched_.contains(entry.first); });
   tracked_ = watched_;
-  packed_.clear();
+  saved_.clear();
   ctx.set_tape(outer);
 }
 
-void Tape::run_node(ExecContext& ctx, Node node) {
+// The gradient of an op's output, for the op alone unless somebody outside watches it. Undefined: none has come.
+Tensor Tape::take_gradient(uint64_t id) {
+  auto found = gradients_.find(id);
+  if (found == gradients_.end()) return {};
+  if (watched_.contains(id)) return found->second;
+  Tensor gradient = std::move(found->second);
+  gradients_.erase(found);
+  return gradient;
+}
+
+bool Tape::reached(const Node& node) const {
+  return std::ranges::any_of(node.outputs, [this](uint64_t id) { return gradients_.contains(id); });
+}
+
+void Tape::run_op(ExecContext& ctx, Node node) {
+  if (!reached(node)) return;
   Backward back(ctx);
-  bool reached = false;
-  for (const uint64_t id : node.outputs) {
-    auto it = gradients_.find(id);
-    reached |= it != gradients_.end();
-    back.grad_outputs_.push_back(it == gradients_.end() ? Tensor() : it->second);
-    if (it != gradients_.end() && !watched_.contains(id)) gradients_.erase(it);
-  }
-  if (!reached) return;
-  for (const SavedTensor& saved : node.saved) back.saved_.push_back(saved.storage ? restore(ctx, saved) : Tensor());
+  for (const uint64_t id : node.outputs) back.grad_outputs_.push_back(take_gradient(id));
+  for (const SavedTensor& saved : node.saved) back.saved_.push_back(SavedTensors::restore(ctx, saved));
   node.saved.clear();
 
-  const bool any_trainable = std::ranges::any_of(node.params, [](const ParameterSpan& span) { return span.defined() && span.trainable(); });
-  if (node.grad_weight && any_trainable) {
-    auto run = [](ExecContext& ctx, Backward& back, const Node& node) {
-      std::vector<GradientSlot> slots;
-      for (const ParameterSpan& span : node.params)
-        slots.push_back(span.defined() && span.trainable() ? span.gradient_slot(ctx) : GradientSlot{});
-      node.grad_weight(back, slots);
-    };
+  const bool weight_wanted = node.grad_weight && std::ranges::any_of(node.params, [](const ParameterSpan& span) { return span.defined() && span.trainable(); });
+  const bool input_wanted = node.grad_input && std::ranges::any_of(node.input_tracked, [](bool tracked) { return tracked; });
+  const auto slots_of = [](ExecContext& ctx, const Node& node) {
+    std::vector<GradientSlot> slots;
+    for (const ParameterSpan& span : node.params)
+      slots.push_back(span.defined() && span.trainable() ? span.gradient_slot(ctx) : GradientSlot{});
+    return slots;
+  };
+  const bool together = node.grad_input_and_weight && weight_wanted && input_wanted && !defer_;
+  if (weight_wanted && !together) {
     if (defer_) {
       auto held = std::make_shared<std::pair<Backward, Node>>(back, Node{});
       held->second.params = node.params;
       held->second.grad_weight = std::move(node.grad_weight);
       back.weight_gradient_follows_ = true;
-      deferred_.push_back([run, held](ExecContext& ctx) { run(ctx, held->first, held->second); });
+      deferred_.push_back([slots_of, held](ExecContext& ctx) { held->second.grad_weight(held->first, slots_of(ctx, held->second)); });
     } else {
-      run(ctx, back, node);
+      node.grad_weight(back, slots_of(ctx, node));
     }
   }
-  if (!node.grad_input || std::ranges::none_of(node.input_tracked, [](bool tracked) { return tracked; })) return;
-  std::vector<Tensor> gradients = node.grad_input(back);
+  if (!input_wanted) return;
+  std::vector<Tensor> gradients = together ? node.grad_input_and_weight(back, slots_of(ctx, node)) : node.grad_input(back);
   if (gradients.size() != node.inputs.size())
     throw ShapeError{std::string(node.op), "backward", "gave " + std::to_string(gradients.size()) + " gradients for " + std::to_string(node.inputs.size()) + " inputs"};
   back.grad_outputs_.clear();
   back.saved_.clear();
   for (size_t i = 0; i < gradients.size(); ++i)
     if (node.input_tracked[i] && gradients[i].defined()) add_gradient(ctx, node.inputs[i], std::move(gradients[i]));
+}
+
+void Tape::run_region(ExecContext& ctx, Node node) {
+  if (!reached(node)) return;
+  Tape again;  // packs nothing away: what it saves is read at once
+  again.block_hooks_ = block_hooks_;
+  again.defer_ = defer_;
+  again.turning_block_ = node.block;
+  {
+    std::vector<Tensor> inputs;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      inputs.push_back(SavedTensors::restore(ctx, node.saved[i]));
+      if (node.input_tracked[i]) again.watch(inputs[i]);
+    }
+    node.saved.clear();
+    const Recording recording(ctx, again);
+    const std::vector<Tensor> outputs = node.forward(ctx, inputs);
+    for (size_t i = 0; i < outputs.size(); ++i)
+      if (gradients_.contains(node.outputs[i]) && again.tracks(outputs[i])) again.add_gradient(ctx, outputs[i].id(), take_gradient(node.outputs[i]));
+  }
+  again.walk_back(ctx);
+  for (size_t i = 0; i < node.inputs.size(); ++i)
+    if (auto found = again.gradients_.find(node.inputs[i]); found != again.gradients_.end()) add_gradient(ctx, node.inputs[i], std::move(found->second));
+  std::ranges::move(again.deferred_, std::back_inserter(deferred_));
 }
 
 Recording::Recording(ExecContext& ctx, Tape& tape) : ctx_(ctx), outer_(ctx.tape()) { ctx.set_tape(&tape); }

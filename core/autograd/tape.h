@@ -3,7 +3,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/autograd/saved_tensor.h"
 #include "core/nn/parameter.h"
 #include "core/tensor/tensor.h"
 
@@ -27,16 +27,13 @@ struct OpRecord {
   std::vector<Tensor> outputs = {};
   std::function<std::vector<Tensor>(Backward&)> grad_input = {};                        // one per input
   std::function<void(Backward&, const std::vector<GradientSlot>&)> grad_weight = {};    // one slot per params entry
+  // Where one pass serves both: called instead of the two when both are wanted now. Must give their bits.
+  std::function<std::vector<Tensor>(Backward&, const std::vector<GradientSlot>&)> grad_input_and_weight = {};
 };
 
-// How saved tensors are kept: moved to the host, compressed, ... pack is called once per storage. The packed object must own
-// all it needs; unpack may be called once or more and gives the storage's bytes back.
-struct SavedTensorHooks {
-  std::function<std::shared_ptr<void>(ExecContext&, const Tensor& whole)> pack;   // whole: the storage as bytes [n] uint8
-  std::function<Tensor(ExecContext&, const std::shared_ptr<void>&)> unpack;       // the same bytes, any storage
-};
-
-// Called around each block (core/nn/block.h) in forward and, reversed, in backward.
+// Called around each block (core/nn/block.h) in forward and, reversed, in backward. A checkpointed region runs its blocks
+// forward once more in the backward, with the forward hooks again; but its last block, where it turns round, is entered by
+// before_backward and left by after_backward alone, so that nothing is released in between.
 struct BlockHooks {
   std::function<void(ExecContext&, const std::string& block)> before_forward, after_forward, before_backward, after_backward;
 };
@@ -68,7 +65,7 @@ class Tape {
   Tape(const Tape&) = delete;
   Tape& operator=(const Tape&) = delete;
 
-  void set_saved_tensor_hooks(SavedTensorHooks hooks) { saved_hooks_ = std::move(hooks); }
+  void set_saved_tensor_hooks(SavedTensorHooks hooks) { saved_.set_hooks(std::move(hooks)); }
   void set_block_hooks(BlockHooks hooks) { block_hooks_ = std::move(hooks); }
   // Weight gradients are kept back until run_deferred (zero-bubble schedules, overlap).
   void defer_weight_gradients(bool defer) { defer_ = defer; }
@@ -78,6 +75,12 @@ class Tape {
   void record(ExecContext& ctx, OpRecord record);
   void enter_block(ExecContext& ctx, const std::string& block);
   void leave_block(ExecContext& ctx, const std::string& block);
+
+  // forward(inputs), of which the inputs alone are kept: the backward runs it again, recording, and then walks back through
+  // that. It must not form gradients or add to the step's loss; weight gradients it leads to are formed once, as always.
+  std::vector<Tensor> checkpoint(ExecContext& ctx, const std::vector<Tensor>& inputs, Recompute forward);
+  // See SavedTensors::make_again; called before an op saves one of the values.
+  void make_again(ExecContext& ctx, const std::vector<Tensor>& values, const std::vector<Tensor>& from, Recompute make);
 
   // Walks back from the given values. An undefined gradient means that the op that made the value knows it (a loss whose
   // token weights were known in the forward). The tape is empty afterwards, but for deferred weight gradients.
@@ -89,21 +92,23 @@ class Tape {
   bool tracks(const Tensor& value) const { return tracked_.contains(value.id()); }
 
  private:
-  struct PackedStorage;
-  struct SavedTensor;
   struct Node;
 
-  SavedTensor keep(ExecContext& ctx, const Tensor& tensor);
-  Tensor restore(ExecContext& ctx, const SavedTensor& saved) const;
   void add_gradient(ExecContext& ctx, uint64_t id, Tensor gradient);
-  void run_node(ExecContext& ctx, Node node);
+  Tensor take_gradient(uint64_t id);
+  void walk_back(ExecContext& ctx);
+  bool reached(const Node& node) const;
+  void run_op(ExecContext& ctx, Node node);
+  void run_region(ExecContext& ctx, Node node);
 
-  SavedTensorHooks saved_hooks_;
+  SavedTensors saved_;
   BlockHooks block_hooks_;
   bool defer_ = false;
+  bool in_region_ = false;          // a region's first forward: hooks are called and ids tracked, nothing is kept
+  std::string last_block_;          // entered in that region
+  std::string turning_block_;       // of the tape of a region's second forward: where it turns round
   std::vector<Node> nodes_;
   std::unordered_set<uint64_t> tracked_, watched_;
-  std::unordered_map<uint64_t, std::weak_ptr<PackedStorage>> packed_;  // by storage serial
   std::unordered_map<uint64_t, Tensor> gradients_;
   std::vector<std::function<void(ExecContext&)>> deferred_;
 };
@@ -120,5 +125,8 @@ class Recording {
   ExecContext& ctx_;
   Tape* outer_;
 };
+
+// For ops and models: values of this recording that the backward makes again instead of keeping. Without a tape: nothing.
+void make_again(ExecContext& ctx, const std::vector<Tensor>& values, const std::vector<Tensor>& from, Recompute make);
 
 }  // namespace nemo

@@ -1,6 +1,7 @@
 #include "core/nn/linear.h"
 
 #include "core/error.h"
+#include "core/ops/fp8_linear.h"
 #include "core/ops/linear.h"
 
 namespace nemo {
@@ -22,6 +23,7 @@ Linear::Linear(ParameterStore& store, const std::string& block, const std::vecto
   }
   weight_ = ParameterSpan(std::move(weights));
   if (bias) bias_ = ParameterSpan(std::move(biases));
+  quantised_ = store.quantised_weight(weight_);
 }
 
 std::vector<int64_t> Linear::member_rows() const {
@@ -32,7 +34,8 @@ std::vector<int64_t> Linear::member_rows() const {
 
 Tensor Linear::operator()(ExecContext& ctx, const Tensor& x) const {
   const Tensor entered = boundary_ ? boundary_->enter(ctx, x) : x;
-  Tensor y = linear(ctx, entered, weight_, bias_);
+  const bool in_8_bits = quantised_ != nullptr && ctx.training();
+  Tensor y = in_8_bits ? fp8_linear(ctx, entered, *quantised_, bias_, adds_bias_) : linear(ctx, entered, weight_, bias_, adds_bias_);
   if (addition_) y = addition_->add(ctx, entered, y);
   return boundary_ ? boundary_->leave(ctx, y) : y;
 }

@@ -1,5 +1,6 @@
 // A linear layer, or several whose weights lie side by side and run as one product (q k v, gate up).
-// Three independent slots: the stored weight, an addition (an adapter), a boundary (a collective a plan attaches).
+// Three independent slots: the stored weight (as it is, or multiplied in 8 bits where the store says so), an addition (an
+// adapter), a boundary (a collective a plan attaches).
 #pragma once
 #include <memory>
 #include <string>
@@ -35,19 +36,25 @@ class Linear {
   };
   Linear(ParameterStore& store, const std::string& block, const std::vector<Member>& members, int64_t in_features, bool bias, Initializer weight_initializer);
 
-  // x [T, in] -> [T, sum of the members' rows]
+  // x [T, in] -> [T, sum of the members' rows]. Outside training the stored weight is multiplied, never its 8-bit copy.
   Tensor operator()(ExecContext& ctx, const Tensor& x) const;
 
   const ParameterSpan& weight() const { return weight_; }
   const ParameterSpan& bias() const { return bias_; }
   std::vector<int64_t> member_rows() const;  // of the local slices
   void set_addition(std::unique_ptr<LinearAddition> addition) { addition_ = std::move(addition); }
-  void set_boundary(std::unique_ptr<LinearBoundary> boundary) { boundary_ = std::move(boundary); }
+  // adds_bias false: the boundary sums over ranks, and another rank's summand brings the bias.
+  void set_boundary(std::unique_ptr<LinearBoundary> boundary, bool adds_bias = true) {
+    boundary_ = std::move(boundary);
+    adds_bias_ = adds_bias;
+  }
 
  private:
   ParameterSpan weight_, bias_;
+  QuantisedWeight* quantised_;  // owned by the store; null: products are in the compute dtype
   std::unique_ptr<LinearAddition> addition_;
   std::unique_ptr<LinearBoundary> boundary_;
+  bool adds_bias_ = true;
 };
 
 }  // namespace nemo

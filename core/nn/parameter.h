@@ -27,12 +27,20 @@ struct GradientSlot {
   bool wanted() const { return tensor.defined(); }
 };
 
+// How the ranks of the tensor axis share a slice (core/sharding/slice.h sets it).
+struct TensorCopies {
+  int64_t count = 1;     // consecutive ranks that hold the same slice
+  bool first = true;     // this rank is the first of them: it counts the slice in norms and writes it to checkpoints
+  bool partial = false;  // each has a summand of the gradient
+};
+
 struct Parameter {
   std::string name;          // canonical, e.g. layers.3.attention.wq.weight
   std::string block;         // the block it is gathered and released with
   Shape shape;               // of the local slice, padding included; set before allocation
   Shape global_shape;        // without padding: what checkpoints hold
   Shape slice_offset;        // where the slice starts in the global tensor
+  TensorCopies copies;
   Initializer initializer;
   bool trainable = true;
   bool weight_decay = true;

@@ -104,6 +104,11 @@ Parameter& ParameterStore::declare(const std::string& block, const std::string& 
   return parameters_.emplace_back(std::move(parameter));
 }
 
+QuantisedWeight* ParameterStore::quantised_weight(const ParameterSpan& weight) {
+  if (!quantised_block_ || !quantised_block_(weight.members().front()->block)) return nullptr;
+  return &quantised_weights_.emplace_back(QuantisedWeight{.weight = weight, .copy = {}});
+}
+
 std::vector<Parameter*> ParameterStore::parameters() const {
   std::vector<Parameter*> all;
   for (const Parameter& parameter : parameters_) all.push_back(const_cast<Parameter*>(&parameter));
@@ -152,6 +157,13 @@ void ParameterStore::allocate(ExecContext& ctx, const StoragePolicy& policy, boo
   cut_ = cut;
   lay_out();
   for (FlatBuffer& flat : flat_buffers_) allocate(ctx, flat, gradients && flat.key.trainable);
+  if (!gradients) return;
+  for (QuantisedWeight& quantised : quantised_weights_) {
+    const int64_t rows = quantised.weight.rows(), columns = quantised.weight.columns();
+    quantised.copy = {.payload = ctx.empty({rows, columns}, DType::fp8_e4m3, MemoryTag::parameters),
+                      .transposed = ctx.empty({columns, rows}, DType::fp8_e4m3, MemoryTag::parameters),
+                      .scale = ctx.empty({1}, DType::fp32, MemoryTag::parameters)};
+  }
 }
 
 void ParameterStore::allocate(ExecContext& ctx, FlatBuffer& flat, bool gradients) {
@@ -226,6 +238,7 @@ std::vector<float> ParameterStore::read_gradient(ExecContext& ctx, const Paramet
 
 void ParameterStore::begin_step() {
   for (Parameter& parameter : parameters_) parameter.gradient_written = false;
+  for (QuantisedWeight& quantised : quantised_weights_) quantised.current = false;
 }
 
 void ParameterStore::zero_unwritten(ExecContext& ctx) {

@@ -6,9 +6,11 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/nn/parameter.h"
+#include "core/nn/quantised_weight.h"
 
 namespace nemo {
 
@@ -54,7 +56,8 @@ struct StoragePolicy {
 
 class ParameterStore {
  public:
-  ParameterStore() = default;
+  // quantised_block: the blocks whose linears multiply in 8 bits while training; empty: none.
+  explicit ParameterStore(std::function<bool(const std::string& block)> quantised_block = {}) : quantised_block_(std::move(quantised_block)) {}
   ParameterStore(const ParameterStore&) = delete;
   ParameterStore& operator=(const ParameterStore&) = delete;
 
@@ -63,6 +66,8 @@ class ParameterStore {
   // Block `block` uses a parameter of another block too.
   void share(Parameter& parameter, const std::string& block) { parameter.used_by.push_back(block); }
   int new_fused_group() { return num_fused_groups_++; }
+  // The 8-bit copy that a linear's weight gets, null for none; the store owns it, and leases it with the gradients.
+  QuantisedWeight* quantised_weight(const ParameterSpan& weight);
 
   std::vector<Parameter*> parameters() const;
   Parameter* find(std::string_view name) const;  // null when absent
@@ -81,7 +86,8 @@ class ParameterStore {
   std::vector<float> read(ExecContext& ctx, const Parameter& parameter) const;
   std::vector<float> read_gradient(ExecContext& ctx, const Parameter& parameter) const;
 
-  void begin_step();                       // the next gradient write of each parameter is its first
+  // The next gradient write of each parameter is its first, and 8-bit copies are made anew.
+  void begin_step();
   void zero_unwritten(ExecContext& ctx);   // gradients nobody wrote in this step, where they last
   // One buffer's, leased first where it does not last.
   void zero_unwritten(ExecContext& ctx, FlatBuffer& flat);
@@ -95,6 +101,8 @@ class ParameterStore {
   StoragePolicy policy_;
   FlatCut cut_;
   std::deque<Parameter> parameters_;       // addresses are stable
+  std::function<bool(const std::string& block)> quantised_block_;
+  std::deque<QuantisedWeight> quantised_weights_;
   std::deque<FlatBuffer> flat_buffers_;
   int num_fused_groups_ = 0;
 };

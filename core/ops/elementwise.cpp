@@ -37,6 +37,15 @@ Tensor dropped(ExecContext& ctx, const Tensor& x, float rate, uint64_t site, con
 
 }  // namespace
 
+Tensor add(ExecContext& ctx, const Tensor& a, const Tensor& b) {
+  expect_shape("add", "b", b, a.shape());
+  const Tensor sum = ctx.empty(a.shape(), a.dtype());
+  add_into(ctx, sum, a, b);
+  ctx.record({.op = "add", .inputs = {a, b}, .outputs = {sum},
+              .grad_input = [](Backward& back) -> std::vector<Tensor> { return {back.grad_output(0), back.grad_output(0)}; }});
+  return sum;
+}
+
 void add_to(ExecContext& ctx, const Tensor& sum, const Tensor& addend) { add_into(ctx, sum, sum, addend); }
 
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b) {
@@ -45,7 +54,7 @@ Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b) {
   b = contiguous(ctx, b);
   const Tensor sum = a.sole_owner() ? a : b.sole_owner() ? b : ctx.empty(shape, a.dtype());
   add_into(ctx, sum, a, b);
-  return sum.view(shape);
+  return sum.with_id(sum.id()).view(shape);  // without the magnitudes of a or b
 }
 
 std::vector<Tensor> split_columns(ExecContext& ctx, const Tensor& x, std::span<const int64_t> columns) {

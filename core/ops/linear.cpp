@@ -6,7 +6,6 @@
 #include "kernels/gemm/gemm.h"
 
 namespace nemo {
-namespace {
 
 void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy) {
   const kernels::BiasShape shape{.rows = dy.dim(0), .columns = dy.dim(1), .stride = dy.stride(0)};
@@ -21,8 +20,6 @@ void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy)
     });
   });
 }
-
-}  // namespace
 
 void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias) {
   const int64_t m = a.dim(flags.transpose_a ? 1 : 0), k = a.dim(flags.transpose_a ? 0 : 1), n = b.dim(flags.transpose_b ? 0 : 1);
@@ -46,11 +43,11 @@ void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, G
   });
 }
 
-Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias) {
+Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias, bool add_bias) {
   if (x.rank() != 2 || x.dim(1) != weight.columns())
     throw ShapeError{"linear", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
   Tensor y = ctx.empty({x.dim(0), weight.rows()}, x.dtype());
-  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() ? bias.value(ctx) : Tensor());
+  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() && add_bias ? bias.value(ctx) : Tensor());
   ctx.record({.op = "linear", .inputs = {x}, .params = {weight, bias}, .saved = {weight.trainable() ? x : Tensor()}, .outputs = {y},
               .grad_input = [weight](Backward& back) -> std::vector<Tensor> {
                 const Tensor& dy = back.grad_output(0);

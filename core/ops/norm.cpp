@@ -35,71 +35,72 @@ std::vector<Tensor> inputs_of(const Tensor& x, const Tensor& branch) {
   return branch.defined() ? std::vector<Tensor>{x, branch} : std::vector<Tensor>{x};
 }
 
-Tensor weight_scratch(ExecContext& ctx, int64_t hidden) {
-  return ctx.empty({kernels::norm_scratch_floats(hidden)}, DType::fp32, MemoryTag::workspace);
+// What a backward of a norm reads and writes. dx undefined: the weight's alone; slots not wanted: the input's alone.
+struct NormGradients {
+  Tensor dx = {}, dy = {}, dsum = {}, s = {}, mean = {}, rstd = {}, weight = {};
+  GradientSlot dweight = {}, dbias = {};
+};
+
+DType gradient_dtype(const NormGradients& of) { return of.dweight.wanted() ? of.dweight.tensor.dtype() : of.dbias.wanted() ? of.dbias.tensor.dtype() : DType::fp32; }
+
+Tensor weight_scratch(ExecContext& ctx, const NormGradients& of, int64_t hidden, int64_t outputs) {
+  if (!of.dweight.wanted() && !of.dbias.wanted()) return {};
+  return ctx.empty({kernels::norm_scratch_floats(hidden, outputs)}, DType::fp32, MemoryTag::workspace);
 }
 
-Tensor rms_norm_grad_input(Backward& back, const ParameterSpan& weight) {
-  ExecContext& ctx = back.ctx();
-  const Tensor dy = back.take_grad_output(0), dsum = back.take_grad_output(1);
-  if (!dy.defined()) return dsum;
-  const Tensor s = back.saved(0), rstd = back.saved(1), w = weight.value(ctx), dx = place_gradient(ctx, dy, dsum);
-  const kernels::RmsNormSize size{.rows = s.dim(0), .hidden = s.dim(1)};
-  with_float_type("rms_norm", dy.dtype(), [&](auto t) {
+void rms_norm_backward(ExecContext& ctx, const NormGradients& of, const kernels::RmsNormSize& size) {
+  const Tensor scratch = weight_scratch(ctx, of, size.hidden, 1);
+  with_float_type("rms_norm", of.dy.dtype(), [&](auto t) {
     using T = decltype(t);
-    launch(ctx, "rms_norm",
-           [&] { kernels::rms_norm_backward_input_cpu(dx.data<T>(), dy.data<T>(), data_or_null<T>(dsum), s.data<T>(), rstd.data<float>(), w.data<T>(), size); },
-           [&] { kernels::rms_norm_backward_input_cuda(dx.data<T>(), dy.data<T>(), data_or_null<T>(dsum), s.data<T>(), rstd.data<float>(), w.data<T>(), size, ctx.stream()); });
-  });
-  return dx;
-}
-
-void rms_norm_grad_weight(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy, const Tensor& s, const Tensor& rstd,
-                          const kernels::RmsNormSize& size) {
-  const Tensor scratch = weight_scratch(ctx, size.hidden);
-  with_float_type("rms_norm", dy.dtype(), [&](auto t) {
-    using T = decltype(t);
-    with_float_type("rms_norm", slot.tensor.dtype(), [&](auto g) {
+    with_float_type("rms_norm", gradient_dtype(of), [&](auto g) {
       using Grad = decltype(g);
+      T* const dx = data_or_null<T>(of.dx);
+      Grad* const dweight = data_or_null<Grad>(of.dweight.tensor);
+      float* const sums = data_or_null<float>(scratch);
       launch(ctx, "rms_norm",
-             [&] { kernels::rms_norm_backward_weight_cpu(slot.tensor.data<Grad>(), slot.accumulate, dy.data<T>(), s.data<T>(), rstd.data<float>(), size, scratch.data<float>()); },
-             [&] { kernels::rms_norm_backward_weight_cuda(slot.tensor.data<Grad>(), slot.accumulate, dy.data<T>(), s.data<T>(), rstd.data<float>(), size, scratch.data<float>(), ctx.stream()); });
+             [&] { kernels::rms_norm_backward_cpu(dx, dweight, of.dweight.accumulate, of.dy.data<T>(), data_or_null<T>(of.dsum), of.s.data<T>(), of.rstd.data<float>(), of.weight.data<T>(), size, sums); },
+             [&] { kernels::rms_norm_backward_cuda(dx, dweight, of.dweight.accumulate, of.dy.data<T>(), data_or_null<T>(of.dsum), of.s.data<T>(), of.rstd.data<float>(), of.weight.data<T>(), size, sums, ctx.stream()); });
     });
   });
 }
 
-Tensor layer_norm_grad_input(Backward& back, const ParameterSpan& weight) {
-  ExecContext& ctx = back.ctx();
-  const Tensor dy = back.take_grad_output(0), dsum = back.take_grad_output(1);
-  if (!dy.defined()) return dsum;
-  const Tensor s = back.saved(0), mean = back.saved(1), rstd = back.saved(2), w = weight.value(ctx), dx = place_gradient(ctx, dy, dsum);
-  const kernels::LayerNormSize size{.rows = s.dim(0), .hidden = s.dim(1)};
-  with_float_type("layer_norm", dy.dtype(), [&](auto t) {
+void layer_norm_backward(ExecContext& ctx, const NormGradients& of) {
+  const kernels::LayerNormSize size{.rows = of.s.dim(0), .hidden = of.s.dim(1)};
+  const Tensor scratch = weight_scratch(ctx, of, size.hidden, 2);
+  with_float_type("layer_norm", of.dy.dtype(), [&](auto t) {
     using T = decltype(t);
-    launch(ctx, "layer_norm",
-           [&] { kernels::layer_norm_backward_input_cpu(dx.data<T>(), dy.data<T>(), data_or_null<T>(dsum), s.data<T>(), mean.data<float>(), rstd.data<float>(), w.data<T>(), size); },
-           [&] { kernels::layer_norm_backward_input_cuda(dx.data<T>(), dy.data<T>(), data_or_null<T>(dsum), s.data<T>(), mean.data<float>(), rstd.data<float>(), w.data<T>(), size, ctx.stream()); });
-  });
-  return dx;
-}
-
-void layer_norm_grad_weight(Backward& back, const std::vector<GradientSlot>& slots) {
-  ExecContext& ctx = back.ctx();
-  const Tensor& dy = back.grad_output(0);
-  if (!dy.defined()) return;
-  const Tensor s = back.saved(0), mean = back.saved(1), rstd = back.saved(2), scratch = weight_scratch(ctx, s.dim(1));
-  const kernels::LayerNormSize size{.rows = s.dim(0), .hidden = s.dim(1)};
-  const DType grad_dtype = (slots[0].wanted() ? slots[0] : slots[1]).tensor.dtype();
-  with_float_type("layer_norm", dy.dtype(), [&](auto t) {
-    using T = decltype(t);
-    with_float_type("layer_norm", grad_dtype, [&](auto g) {
+    with_float_type("layer_norm", gradient_dtype(of), [&](auto g) {
       using Grad = decltype(g);
-      Grad *const dweight = data_or_null<Grad>(slots[0].tensor), *const dbias = data_or_null<Grad>(slots[1].tensor);
+      T* const dx = data_or_null<T>(of.dx);
+      Grad *const dweight = data_or_null<Grad>(of.dweight.tensor), *const dbias = data_or_null<Grad>(of.dbias.tensor);
+      float* const sums = data_or_null<float>(scratch);
       launch(ctx, "layer_norm",
-             [&] { kernels::layer_norm_backward_weight_cpu(dweight, slots[0].accumulate, dbias, slots[1].accumulate, dy.data<T>(), s.data<T>(), mean.data<float>(), rstd.data<float>(), size, scratch.data<float>()); },
-             [&] { kernels::layer_norm_backward_weight_cuda(dweight, slots[0].accumulate, dbias, slots[1].accumulate, dy.data<T>(), s.data<T>(), mean.data<float>(), rstd.data<float>(), size, scratch.data<float>(), ctx.stream()); });
+             [&] { kernels::layer_norm_backward_cpu(dx, dweight, of.dweight.accumulate, dbias, of.dbias.accumulate, of.dy.data<T>(), data_or_null<T>(of.dsum), of.s.data<T>(), of.mean.data<float>(), of.rstd.data<float>(), of.weight.data<T>(), size, sums); },
+             [&] { kernels::layer_norm_backward_cuda(dx, dweight, of.dweight.accumulate, dbias, of.dbias.accumulate, of.dy.data<T>(), data_or_null<T>(of.dsum), of.s.data<T>(), of.mean.data<float>(), of.rstd.data<float>(), of.weight.data<T>(), size, sums, ctx.stream()); });
     });
   });
+}
+
+// The same three derivatives for both norms: `backward` launches, `saved` fills s, mean, rstd and the weight.
+template <class Saved, class Launch>
+void record_norm(ExecContext& ctx, OpRecord record, bool has_branch, const Saved& saved, const Launch& backward) {
+  const auto run = [saved, backward, has_branch](Backward& back, bool input, const std::vector<GradientSlot>& slots) -> std::vector<Tensor> {
+    ExecContext& ctx = back.ctx();
+    NormGradients of = saved(back);
+    // Handles are taken where the input's gradient is formed: it may lie over what nobody else reads.
+    of.dy = input ? back.take_grad_output(0) : back.grad_output(0);
+    of.dsum = input ? back.take_grad_output(1) : Tensor();
+    if (!of.dy.defined()) return for_inputs(of.dsum, has_branch);
+    if (!slots.empty()) of.dweight = slots[0];
+    if (slots.size() > 1) of.dbias = slots[1];
+    if (input) of.dx = place_gradient(ctx, of.dy, of.dsum);
+    backward(ctx, of);
+    return for_inputs(of.dx, has_branch);
+  };
+  record.grad_input = [run](Backward& back) { return run(back, true, {}); };
+  record.grad_weight = [run](Backward& back, const std::vector<GradientSlot>& slots) { run(back, false, slots); };
+  record.grad_input_and_weight = [run](Backward& back, const std::vector<GradientSlot>& slots) { return run(back, true, slots); };
+  ctx.record(std::move(record));
 }
 
 }  // namespace
@@ -115,11 +116,9 @@ NormResult rms_norm(ExecContext& ctx, const Tensor& x, const Tensor& branch, con
            [&] { kernels::rms_norm_forward_cpu(out.y.data<T>(), sum, rstd.data<float>(), x.data<T>(), data_or_null<T>(branch), w.data<T>(), size, eps); },
            [&] { kernels::rms_norm_forward_cuda(out.y.data<T>(), sum, rstd.data<float>(), x.data<T>(), data_or_null<T>(branch), w.data<T>(), size, eps, ctx.stream()); });
   });
-  ctx.record({.op = "rms_norm", .inputs = inputs_of(x, branch), .params = {weight}, .saved = {out.residual, rstd}, .outputs = {out.y, out.residual},
-              .grad_input = [weight, has_branch = branch.defined()](Backward& back) { return for_inputs(rms_norm_grad_input(back, weight), has_branch); },
-              .grad_weight = [size](Backward& back, const std::vector<GradientSlot>& slots) {
-                if (back.grad_output(0).defined()) rms_norm_grad_weight(back.ctx(), slots[0], back.grad_output(0), back.saved(0), back.saved(1), size);
-              }});
+  record_norm(ctx, {.op = "rms_norm", .inputs = inputs_of(x, branch), .params = {weight}, .saved = {out.residual, rstd}, .outputs = {out.y, out.residual}}, branch.defined(),
+              [weight](Backward& back) { return NormGradients{.s = back.saved(0), .rstd = back.saved(1), .weight = weight.value(back.ctx())}; },
+              [size](ExecContext& ctx, const NormGradients& of) { rms_norm_backward(ctx, of, size); });
   return out;
 }
 
@@ -134,9 +133,9 @@ NormResult layer_norm(ExecContext& ctx, const Tensor& x, const Tensor& branch, c
            [&] { kernels::layer_norm_forward_cpu(out.y.data<T>(), sum, mean.data<float>(), rstd.data<float>(), x.data<T>(), data_or_null<T>(branch), w.data<T>(), b.data<T>(), size, eps); },
            [&] { kernels::layer_norm_forward_cuda(out.y.data<T>(), sum, mean.data<float>(), rstd.data<float>(), x.data<T>(), data_or_null<T>(branch), w.data<T>(), b.data<T>(), size, eps, ctx.stream()); });
   });
-  ctx.record({.op = "layer_norm", .inputs = inputs_of(x, branch), .params = {weight, bias}, .saved = {out.residual, mean, rstd}, .outputs = {out.y, out.residual},
-              .grad_input = [weight, has_branch = branch.defined()](Backward& back) { return for_inputs(layer_norm_grad_input(back, weight), has_branch); },
-              .grad_weight = layer_norm_grad_weight});
+  record_norm(ctx, {.op = "layer_norm", .inputs = inputs_of(x, branch), .params = {weight, bias}, .saved = {out.residual, mean, rstd}, .outputs = {out.y, out.residual}}, branch.defined(),
+              [weight](Backward& back) { return NormGradients{.s = back.saved(0), .mean = back.saved(1), .rstd = back.saved(2), .weight = weight.value(back.ctx())}; },
+              layer_norm_backward);
   return out;
 }
 
@@ -152,28 +151,23 @@ Tensor head_rms_norm(ExecContext& ctx, const Tensor& x, const ParameterSpan& wei
            [&] { kernels::rms_norm_forward_cpu<T>(y.data<T>(), nullptr, rstd.data<float>(), x.data<T>(), nullptr, w.data<T>(), size, eps); },
            [&] { kernels::rms_norm_forward_cuda<T>(y.data<T>(), nullptr, rstd.data<float>(), x.data<T>(), nullptr, w.data<T>(), size, eps, ctx.stream()); });
   });
+  // In place where possible: dy is a slice of the packed q, k, v gradient that attention wrote, and stays one.
+  const auto run = [weight, size](Backward& back, bool input, const std::vector<GradientSlot>& slots) -> std::vector<Tensor> {
+    ExecContext& ctx = back.ctx();
+    const Tensor dy = back.grad_output(0);
+    NormGradients of{.dy = dy, .s = back.saved(0), .rstd = back.saved(1), .weight = weight.value(ctx)};
+    if (!slots.empty()) of.dweight = slots[0];
+    if (input) of.dx = back.weight_gradient_follows() ? ctx.empty(dy.shape(), dy.dtype()) : dy.with_id(ctx.next_id());
+    kernels::RmsNormSize back_size = size;
+    back_size.dy_stride = dy.stride(0);
+    back_size.dx_stride = of.dx.defined() ? of.dx.stride(0) : 0;
+    rms_norm_backward(ctx, of, back_size);
+    return {of.dx};
+  };
   ctx.record({.op = "head_rms_norm", .inputs = {x}, .params = {weight}, .saved = {x, rstd}, .outputs = {y},
-              .grad_input = [weight, size](Backward& back) -> std::vector<Tensor> {
-                // In place where possible: dy is a slice of the packed q, k, v gradient that attention wrote, and stays one.
-                ExecContext& ctx = back.ctx();
-                const Tensor dy = back.grad_output(0), x = back.saved(0), rstd = back.saved(1), w = weight.value(ctx);
-                const Tensor dx = back.weight_gradient_follows() ? ctx.empty(dy.shape(), dy.dtype()) : dy.with_id(ctx.next_id());
-                kernels::RmsNormSize back_size = size;
-                back_size.dy_stride = dy.stride(0);
-                back_size.dx_stride = dx.stride(0);
-                with_float_type("head_rms_norm", dy.dtype(), [&](auto t) {
-                  using T = decltype(t);
-                  launch(ctx, "head_rms_norm",
-                         [&] { kernels::rms_norm_backward_input_cpu<T>(dx.data<T>(), dy.data<T>(), nullptr, x.data<T>(), rstd.data<float>(), w.data<T>(), back_size); },
-                         [&] { kernels::rms_norm_backward_input_cuda<T>(dx.data<T>(), dy.data<T>(), nullptr, x.data<T>(), rstd.data<float>(), w.data<T>(), back_size, ctx.stream()); });
-                });
-                return {dx};
-              },
-              .grad_weight = [size](Backward& back, const std::vector<GradientSlot>& slots) {
-                kernels::RmsNormSize back_size = size;
-                back_size.dy_stride = back.grad_output(0).stride(0);
-                rms_norm_grad_weight(back.ctx(), slots[0], back.grad_output(0), back.saved(0), back.saved(1), back_size);
-              }});
+              .grad_input = [run](Backward& back) { return run(back, true, {}); },
+              .grad_weight = [run](Backward& back, const std::vector<GradientSlot>& slots) { run(back, false, slots); },
+              .grad_input_and_weight = [run](Backward& back, const std::vector<GradientSlot>& slots) { return run(back, true, slots); }});
   return y;
 }
 

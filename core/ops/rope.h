@@ -1,4 +1,4 @@
-// Rotary position embedding of queries or keys.
+// Rotary position embedding of queries and keys.
 #pragma once
 #include "core/exec_context.h"
 
@@ -7,7 +7,9 @@ namespace nemo {
 // Cosines and sines by position: cos, sin [max_positions, rotary_size / 2] fp32 on the device.
 struct RopeTable { Tensor cos, sin; };
 
-// x [T, heads, H] (token-strided allowed), positions [T] int32. In place: x must have no other reader; so in the backward.
-Tensor rope(ExecContext& ctx, const Tensor& x, const Tensor& positions, const RopeTable& table);
+// q [T, heads, H], k [T, groups, H] (token-strided allowed), positions [T] int32. In place: q and k must have no other reader;
+// so in the backward.
+struct RotatedHeads { Tensor q, k; };
+RotatedHeads rope(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& positions, const RopeTable& table);
 
 }  // namespace nemo

@@ -12,6 +12,7 @@ namespace nemo {
 
 class AdamW {
  public:
+  // The store has allocated and keeps its buffers: their addresses go to the device here, once.
   AdamW(ExecContext& ctx, ParameterStore& store, const OptimizerConfig& config);
 
   // Takes the own part of this step's gradients from the store. StepState must hold lr, bias corrections and clip_norm.
@@ -23,10 +24,18 @@ class AdamW {
   struct Moments { const FlatBuffer* flat; Tensor first, second; };
   const std::deque<Moments>& moments() const { return moments_; }
 
+  struct Table {  // kernels::OptimizerBuffer on the device
+    Tensor buffers;
+    int num_buffers = 0;
+    int64_t num_chunks = 0;
+  };
+
  private:
   ParameterStore& store_;
   OptimizerConfig config_;
   std::deque<Moments> moments_;
+  Table updated_;           // the own parts of all buffers
+  Table counted_;           // what of them this rank adds to the norm: no copy that another counts
 };
 
 // bias_correction1, 2 of a step: 1 - beta^step.

@@ -62,8 +62,9 @@ struct OptimizerConfig {
     visit("weight_decay", weight_decay, "decoupled; Loshchilov & Hutter 2019, arXiv:1711.05101", AtLeast{0});
     visit("decay_norms_and_biases", decay_norms_and_biases, "weight decay for norm weights and biases too");
     visit("master_dtype", master_dtype, "weights the optimizer updates", OneOf{"fp32", "bf16"});
-    visit("moment_dtype", moment_dtype, "moments", OneOf{"fp32", "bf16"});
-    visit("grad_reduce_in_fp32", grad_reduce_in_fp32, "accumulate and reduce gradients in fp32");
+    visit("moment_dtype", moment_dtype, "first and second moments; bf16 ones are rounded stochastically", OneOf{"fp32", "bf16"});
+    visit("grad_reduce_in_fp32", grad_reduce_in_fp32,
+          "accumulate and reduce gradients in fp32; false: in bf16, rounded at each micro-batch");
     visit("overlap_grad_reduce", overlap_grad_reduce, "reduce gradients while the backward pass runs");
     visit("overlap_param_gather", overlap_param_gather, "gather updated weights while the next forward pass runs");
     visit("sched", sched, "learning rate over steps");

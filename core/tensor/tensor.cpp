@@ -90,6 +90,7 @@ Tensor Tensor::slice(int dim, int64_t start, int64_t length) const {
   result.offset_bytes_ += static_cast<size_t>(start * strides_[dim]) * size_bytes(dtype_);
   result.shape_[dim] = length;
   result.id_ = 0;
+  result.amax_ = nullptr;
   return result;
 }
 
@@ -101,6 +102,7 @@ Tensor Tensor::segment(int64_t first, const Shape& shape) const {
   result.shape_ = shape;
   result.strides_ = contiguous_strides(shape);
   result.id_ = 0;
+  result.amax_ = nullptr;
   return result;
 }
 
@@ -118,12 +120,20 @@ std::optional<Tensor> Tensor::join_columns(std::span<const Tensor> slices) {
   if (columns > first.strides_[0]) return std::nullopt;
   Tensor joined = first;
   joined.shape_[1] = columns;
+  joined.amax_ = nullptr;
   return joined;
 }
 
 Tensor Tensor::with_id(uint64_t id) const {
   Tensor result = *this;
   result.id_ = id;
+  result.amax_ = nullptr;
+  return result;
+}
+
+Tensor Tensor::with_amax(const Tensor& parts) const {
+  Tensor result = *this;
+  result.amax_ = std::make_shared<const Tensor>(parts);
   return result;
 }
 
@@ -139,6 +149,7 @@ Tensor Tensor::whole_storage() const {
 Tensor Tensor::without_storage() const {
   Tensor result = *this;
   result.storage_ = nullptr;
+  result.amax_ = nullptr;
   return result;
 }
 

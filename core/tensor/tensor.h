@@ -81,6 +81,11 @@ class Tensor {
   uint64_t id() const { return id_; }
   Tensor with_id(uint64_t id) const;
 
+  // Magnitudes that the op that made this value took on the way (kernels/quantise): the largest is the value's, so whoever
+  // quantises it need not read it first. Null where none were taken; views keep them, slices and new identities do not.
+  const Tensor* amax() const { return amax_.get(); }
+  Tensor with_amax(const Tensor& parts) const;
+
   const std::shared_ptr<Storage>& storage() const { return storage_; }
   bool sole_owner() const { return storage_.use_count() == 1; }  // nobody else can read this memory
   // For keeping tensors elsewhere (core/autograd): all bytes of the storage as [n] uint8; this view's geometry without the
@@ -97,6 +102,7 @@ class Tensor {
   Shape shape_, strides_;
   DType dtype_ = DType::fp32;
   uint64_t id_ = 0;
+  std::shared_ptr<const Tensor> amax_;
 };
 
 // Throws ShapeError "<op>: <what>: is [2, 3], expected [2, 4]".

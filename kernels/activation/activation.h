@@ -25,4 +25,10 @@ template <class T> NEMO_CUDA_KERNEL void gated_forward_cuda(T* y, const T* x, Ac
 template <class T> void gated_backward_cpu(T* dx, const T* dy, const T* x, Activation kind, GatedShape shape);
 template <class T> NEMO_CUDA_KERNEL void gated_backward_cuda(T* dx, const T* dy, const T* x, Activation kind, GatedShape shape, cudaStream_t stream);
 
+// The same, taking the magnitudes of what is written on the way: amax [kAmaxParts] (kernels/quantise/quantise.h), or null for none.
+template <class T> NEMO_CUDA_KERNEL void activation_forward_amax_cuda(T* y, const T* x, Activation kind, int64_t count, float* amax, cudaStream_t stream);
+template <class T> NEMO_CUDA_KERNEL void activation_backward_amax_cuda(T* dx, const T* dy, const T* x, Activation kind, int64_t count, float* amax, cudaStream_t stream);
+template <class T> NEMO_CUDA_KERNEL void gated_forward_amax_cuda(T* y, const T* x, Activation kind, GatedShape shape, float* amax, cudaStream_t stream);
+template <class T> NEMO_CUDA_KERNEL void gated_backward_amax_cuda(T* dx, const T* dy, const T* x, Activation kind, GatedShape shape, float* amax, cudaStream_t stream);
+
 }  // namespace nemo::kernels

@@ -9,8 +9,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/base/candidate_timing.h"
 #include "kernels/base/cuda_libraries.h"
 #include "kernels/base/error.h"
+#include "kernels/base/plan_book.h"
 
 #define NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING
 #define CUDNN_FRONTEND_SKIP_JSON_LIB
@@ -30,9 +32,11 @@ using Tensor = std::shared_ptr<fe::graph::Tensor_attributes>;
 
 enum Uid : int64_t { kQ = 1, kK, kV, kOut, kLse, kDout, kDq, kDk, kDv };
 
+const std::string kLibrary = "cuDNN";
+
 struct BuiltGraph {
-  std::unique_ptr<Graph> graph;  // null: cuDNN has no plan for the shape
-  size_t workspace_bytes = 0;
+  std::unique_ptr<Graph> graph;   // null: cuDNN has no plan for the shape
+  std::vector<int64_t> plans;     // built ones, the heuristic's favourite first; one alone when the choice is made
 };
 
 // Everything that a plan rests on.
@@ -59,6 +63,20 @@ GraphKey key_of(const AttentionShape& shape, const AttentionGradStrides& strides
   return key;
 }
 
+// The plan book's name for the shape.
+std::string description(const GraphKey& key) {
+  std::string text = key.backward ? (key.deterministic ? "deterministic attention backward" : "attention backward") : "attention forward";
+  text += key.causal ? ", causal" : ", full";
+  if (key.window > 0) text += ", window " + std::to_string(key.window);
+  text += ", scale " + std::to_string(key.scale_bits) + ", segments length heads groups size";
+  for (const int64_t size : key.sizes) text += " " + std::to_string(size);
+  text += ", rows apart";
+  for (const int64_t stride : key.strides) text += " " + std::to_string(stride);
+  if (key.backward)
+    for (const int64_t stride : key.grad_strides) text += " " + std::to_string(stride);
+  return text;
+}
+
 // What the library's graph cannot say, or what this file does not say to it.
 bool expressible(const AttentionShape& shape) {
   const int64_t tokens = shape.num_segments * shape.max_query_length;
@@ -75,7 +93,7 @@ class GraphBuilder {
         .set_compute_data_type(fe::DataType_t::FLOAT);
   }
 
-  BuiltGraph forward(cudnnHandle_t handle) {
+  std::unique_ptr<Graph> forward() {
     const Tensor q = input("q", kQ, shape_.num_heads, shape_.q_stride), k = input("k", kK, shape_.num_groups, shape_.k_stride),
                  v = input("v", kV, shape_.num_groups, shape_.v_stride);
     auto options = fe::graph::SDPA_attributes().set_name("attention").set_generate_stats(true).set_attn_scale(shape_.scale);
@@ -83,10 +101,10 @@ class GraphBuilder {
     const auto [out, lse] = graph_->sdpa(q, k, v, options);
     output(out, kOut, shape_.num_heads, shape_.out_stride);
     lse->set_output(true).set_data_type(fe::DataType_t::FLOAT).set_uid(kLse).set_dim(lse_dim()).set_stride(lse_stride());
-    return built(handle);
+    return std::move(graph_);
   }
 
-  BuiltGraph backward(cudnnHandle_t handle, const AttentionGradStrides& strides, bool deterministic) {
+  std::unique_ptr<Graph> backward(const AttentionGradStrides& strides, bool deterministic) {
     const Tensor q = input("q", kQ, shape_.num_heads, shape_.q_stride), k = input("k", kK, shape_.num_groups, shape_.k_stride),
                  v = input("v", kV, shape_.num_groups, shape_.v_stride), out = input("out", kOut, shape_.num_heads, shape_.out_stride),
                  dout = input("dout", kDout, shape_.num_heads, strides.dout_stride);
@@ -105,7 +123,7 @@ class GraphBuilder {
     output(dq, kDq, shape_.num_heads, strides.dq_stride);
     output(dk, kDk, shape_.num_groups, strides.dk_stride);
     output(dv, kDv, shape_.num_groups, strides.dv_stride);
-    return built(handle);
+    return std::move(graph_);
   }
 
  private:
@@ -132,17 +150,6 @@ class GraphBuilder {
     if (shape_.window > 0) options.set_diagonal_band_left_bound(static_cast<int>(shape_.window));
   }
 
-  BuiltGraph built(cudnnHandle_t handle) {
-    const bool supported = graph_->validate().is_good() && graph_->build_operation_graph(handle).is_good() &&
-                           graph_->create_execution_plans({fe::HeurMode_t::A}).is_good() && graph_->check_support().is_good() &&
-                           graph_->build_plans(fe::BuildPlanPolicy_t::HEURISTICS_CHOICE).is_good();
-    if (!supported) return {};
-    int64_t bytes = 0;
-    auto status = graph_->get_workspace_size(bytes);
-    if (status.is_bad()) throw CudaError("cuDNN attention workspace", status.get_message());
-    return {std::move(graph_), static_cast<size_t>(bytes)};
-  }
-
   const AttentionShape& shape_;
   std::unique_ptr<Graph> graph_;
 };
@@ -165,9 +172,10 @@ void* pointer(const void* data) { return const_cast<void*>(data); }
 
 class CudnnAttention {
  public:
-  CudnnAttention() : cudart_(open_cudart()), cudnn_(open_cudnn()) {
+  CudnnAttention(bool tune, PlanBook& book) : cudart_(open_cudart()), cudnn_(open_cudnn()), tune_(tune), book_(book) {
     cudnn_frontend::cudnn_dlhandle = cudnn_.handle();
     check(fe::detail::create_handle(&handle_), "cudnnCreate");
+    book_.open(kLibrary, static_cast<int64_t>(cudnn_.function<size_t (*)()>("cudnnGetVersion")()));
   }
   CudnnAttention(const CudnnAttention&) = delete;
   ~CudnnAttention() {
@@ -175,27 +183,70 @@ class CudnnAttention {
     fe::detail::destroy_handle(handle_);
   }
 
-  const BuiltGraph& forward(const AttentionShape& shape) {
-    return find(key_of(shape, {}, false, false), [&] { return GraphBuilder(shape).forward(handle_); });
+  // Builds what is not built yet, within the limit.
+  bool plan_forward(const AttentionShape& shape, size_t limit_bytes) {
+    return plan(key_of(shape, {}, false, false), limit_bytes, [&] { return GraphBuilder(shape).forward(); });
   }
-  const BuiltGraph& backward(const AttentionShape& shape, const AttentionGradStrides& strides, bool deterministic) {
-    return find(key_of(shape, strides, true, deterministic),
-                [&] { return GraphBuilder(shape).backward(handle_, strides, deterministic); });
+  bool plan_backward(const AttentionShape& shape, const AttentionGradStrides& strides, bool deterministic, size_t limit_bytes) {
+    return plan(key_of(shape, strides, true, deterministic), limit_bytes,
+                [&] { return GraphBuilder(shape).backward(strides, deterministic); });
   }
 
-  void execute(const BuiltGraph& built, std::unordered_map<int64_t, void*> pointers, void* workspace, cudaStream_t stream) {
-    if (!built.graph) throw CudaError("cuDNN attention", "no plan for this shape; ask cudnn_attention_plan first");
+  void execute(const GraphKey& key, std::unordered_map<int64_t, void*> pointers, void* workspace, cudaStream_t stream) {
+    const auto found = graphs_.find(key);
+    if (found == graphs_.end() || !found->second.graph) throw CudaError("cuDNN attention", "no plan for this shape; ask cudnn_attention_plan first");
+    BuiltGraph& built = found->second;
     check(fe::detail::set_stream(handle_, stream), "cudnnSetStream");
-    auto status = built.graph->execute(handle_, pointers, workspace);
+    const auto run = [&](size_t i) { return built.graph->execute_plan_at_index(handle_, pointers, workspace, built.plans[i]); };
+    if (built.plans.size() > 1) {
+      const size_t best = fastest_candidate(built.plans.size(), [&](size_t i) { return run(i).is_good(); }, stream).value_or(0);
+      decide(key, built, built.plans[best]);
+    }
+    auto status = run(0);
     if (status.is_bad()) throw CudaError("cuDNN attention", status.get_message());
   }
 
  private:
-  template <class Build>
-  const BuiltGraph& find(const GraphKey& key, const Build& build) {
+  template <class Describe>
+  bool plan(const GraphKey& key, size_t limit_bytes, const Describe& describe) {
     auto found = graphs_.find(key);
-    if (found == graphs_.end()) found = graphs_.emplace(key, build()).first;
-    return found->second;
+    if (found == graphs_.end()) found = graphs_.emplace(key, build(key, describe(), limit_bytes)).first;
+    return found->second.graph != nullptr;
+  }
+
+  BuiltGraph build(const GraphKey& key, std::unique_ptr<Graph> graph, size_t limit_bytes) {
+    constexpr size_t kMaxTimed = 4;  // each costs a build at start-up
+    const bool known = graph->validate().is_good() && graph->build_operation_graph(handle_).is_good() &&
+                       graph->create_execution_plans({fe::HeurMode_t::A}).is_good();
+    if (!known) return {};
+    BuiltGraph built{std::move(graph), {}};
+    if (const std::string* kept = book_.find(kLibrary, description(key))) {
+      for (int64_t i = 0; i < built.graph->get_execution_plan_count() && built.plans.empty(); ++i)
+        if (name(*built.graph, i) == *kept && buildable(*built.graph, i, limit_bytes)) built.plans.push_back(i);
+      if (!built.plans.empty()) return built;
+    }
+    for (int64_t i = 0; i < built.graph->get_execution_plan_count() && built.plans.size() < (tune_ ? kMaxTimed : 1); ++i)
+      if (buildable(*built.graph, i, limit_bytes)) built.plans.push_back(i);
+    if (built.plans.empty()) return {};
+    if (built.plans.size() == 1) decide(key, built, built.plans.front());
+    return built;
+  }
+
+  bool buildable(Graph& graph, int64_t plan, size_t limit_bytes) const {
+    int64_t bytes = 0;
+    return graph.build_plan_at_index(handle_, plan).is_good() && graph.get_workspace_size_plan_at_index(plan, bytes).is_good() &&
+           static_cast<size_t>(bytes) <= limit_bytes;
+  }
+
+  // Engine and knobs, which mean the same to every build of one library version.
+  static std::string name(const Graph& graph, int64_t plan) {
+    std::string text;
+    return graph.get_plan_name_at_index(plan, text).is_good() ? text : "";
+  }
+
+  void decide(const GraphKey& key, BuiltGraph& built, int64_t plan) {
+    built.plans = {plan};
+    book_.keep(kLibrary, description(key), name(*built.graph, plan));
   }
 
   void check(cudnnStatus_t status, const char* call) const {
@@ -204,34 +255,30 @@ class CudnnAttention {
   }
 
   DynamicLibrary cudart_, cudnn_;  // the frontend looks for libcudart by name: it has to be loaded by then
+  bool tune_;
+  PlanBook& book_;
   cudnnHandle_t handle_ = nullptr;
   std::map<GraphKey, BuiltGraph> graphs_;
 };
 
-CudnnAttention* cudnn_attention_create() {
-  return as_cuda_error("cuDNN attention", [] { return new CudnnAttention; });
+CudnnAttention* cudnn_attention_create(bool tune, PlanBook& book) {
+  return as_cuda_error("cuDNN attention", [&] { return new CudnnAttention(tune, book); });
 }
 void cudnn_attention_destroy(CudnnAttention* engine) noexcept { delete engine; }
 
-CudnnPlan cudnn_attention_plan(CudnnAttention& engine, const AttentionShape& shape, const AttentionGradStrides& strides,
-                               bool training, bool deterministic) {
-  if (!expressible(shape)) return {};
-  return as_cuda_error("cuDNN attention plan", [&]() -> CudnnPlan {
-    const BuiltGraph& forward = engine.forward(shape);
-    if (!forward.graph) return {};
-    CudnnPlan plan{true, forward.workspace_bytes};
-    if (!training) return plan;
-    const BuiltGraph& backward = engine.backward(shape, strides, deterministic);
-    if (!backward.graph) return {};
-    plan.workspace_bytes = std::max(plan.workspace_bytes, backward.workspace_bytes);
-    return plan;
+bool cudnn_attention_plan(CudnnAttention& engine, const AttentionShape& shape, const AttentionGradStrides& strides, bool training,
+                          bool deterministic, const CudnnWorkspaceLimits& limits) {
+  if (!expressible(shape)) return false;
+  return as_cuda_error("cuDNN attention plan", [&] {
+    return engine.plan_forward(shape, limits.forward_bytes) &&
+           (!training || engine.plan_backward(shape, strides, deterministic, limits.backward_bytes));
   });
 }
 
 void cudnn_attention_forward(CudnnAttention& engine, bf16* out, float* lse, const bf16* q, const bf16* k, const bf16* v,
                              const AttentionShape& shape, void* workspace, cudaStream_t stream) {
   as_cuda_error("cuDNN attention forward", [&] {
-    engine.execute(engine.forward(shape),
+    engine.execute(key_of(shape, {}, false, false),
                    {{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)}, {kOut, out}, {kLse, lse}}, workspace, stream);
   });
 }
@@ -240,7 +287,7 @@ void cudnn_attention_backward(CudnnAttention& engine, bf16* dq, bf16* dk, bf16* 
                               const bf16* v, const bf16* out, const float* lse, const AttentionShape& shape,
                               const AttentionGradStrides& strides, bool deterministic, void* workspace, cudaStream_t stream) {
   as_cuda_error("cuDNN attention backward", [&] {
-    engine.execute(engine.backward(shape, strides, deterministic),
+    engine.execute(key_of(shape, strides, true, deterministic),
                    {{kQ, pointer(q)}, {kK, pointer(k)}, {kV, pointer(v)}, {kOut, pointer(out)}, {kLse, pointer(lse)},
                     {kDout, pointer(dout)}, {kDq, dq}, {kDk, dk}, {kDv, dv}},
                    workspace, stream);

@@ -1,7 +1,7 @@
 // Sums over rows for each column, in two launches and a fixed order: row blocks into scratch, then the blocks in order.
 // Bits depend on the shape alone. Not here: what a term is (the kernel that sums says).
 #pragma once
-#include <array>
+#include <cstdint>
 
 #include "kernels/base/cuda_check.h"
 #include "kernels/base/cuda_stream.h"
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kColumnSumWidth* kColumnSumDepth)
   const int64_t end = begin + rows_per_block < rows ? begin + rows_per_block : rows;
   float sum[kOutputs][N] = {};
   if (column < columns) {
-#pragma unroll 2
+#pragma unroll 4
     for (int64_t row = begin + threadIdx.y; row < end; row += kColumnSumDepth) term.template add<N>(sum, row, column);
   }
 #pragma unroll
@@ -48,30 +48,52 @@ __global__ void __launch_bounds__(kColumnSumWidth* kColumnSumDepth)
   }
 }
 
-// out[column] (+)= sum over row blocks of partial[block][column].
+// Where the sums of one output go; null: not wanted.
 template <class Grad>
-__global__ void __launch_bounds__(kColumnSumWidth* kColumnSumDepth)
-    add_row_blocks_kernel(Grad* out, bool accumulate, const float* partial, int64_t columns, int num_blocks) {
-  __shared__ float shared[kColumnSumDepth][kColumnSumWidth];
+struct ColumnOutput {
+  Grad* sums;
+  bool accumulate;
+};
+template <class Grad, int kOutputs>
+struct ColumnOutputs { ColumnOutput<Grad> of[kOutputs]; };
+
+// sums[column] (+)= sum over row blocks of partial[output][block][column]; blockIdx.y is the output.
+inline constexpr int kAddDepth = 32;  // row blocks that are added side by side
+template <class Grad, int kOutputs>
+__global__ void __launch_bounds__(kColumnSumWidth* kAddDepth)
+    add_row_blocks_kernel(ColumnOutputs<Grad, kOutputs> outputs, const float* partial, int64_t columns, int num_blocks) {
+  __shared__ float shared[kAddDepth][kColumnSumWidth + 1];
+  const ColumnOutput<Grad> output = outputs.of[blockIdx.y];
+  if (!output.sums) return;
+  partial += static_cast<int64_t>(blockIdx.y) * num_blocks * columns;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * kColumnSumWidth + threadIdx.x;
   float sum = 0;
   if (column < columns) {
-    for (int block = threadIdx.y; block < num_blocks; block += kColumnSumDepth) sum += partial[block * columns + column];
+#pragma unroll 8
+    for (int block = threadIdx.y; block < num_blocks; block += kAddDepth) sum += partial[block * columns + column];
   }
   shared[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || column >= columns) return;
-  float total = accumulate ? static_cast<float>(out[column]) : 0.0f;
-  for (int depth = 0; depth < kColumnSumDepth; ++depth) total += shared[depth][threadIdx.x];
-  out[column] = narrowed<Grad>(total);
+  float total = output.accumulate ? static_cast<float>(output.sums[column]) : 0.0f;
+  for (int depth = 0; depth < kAddDepth; ++depth) total += shared[depth][threadIdx.x];
+  output.sums[column] = narrowed<Grad>(total);
 }
 
-// scratch: fp32 [kOutputs * max_row_blocks * columns]. An output that is null is not written.
+// The second launch alone: partial [kOutputs][num_blocks][columns].
+template <class Grad, int kOutputs>
+void add_row_blocks(const char* name, const ColumnOutputs<Grad, kOutputs>& outputs, const float* partial, int64_t columns,
+                    int num_blocks, cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>((columns + kColumnSumWidth - 1) / kColumnSumWidth), kOutputs);
+  add_row_blocks_kernel<<<grid, dim3(kColumnSumWidth, kAddDepth), 0, stream>>>(outputs, partial, columns, num_blocks);
+  check_launch(name);
+}
+
+// scratch: fp32 [kOutputs * max_row_blocks * columns].
 // `aligned`: the rows of the term's arrays start on 16 bytes; columns that are no multiple of kPackSize go one at a time.
 template <class Grad, class Term>
-void column_sums(const char* name, const std::array<Grad*, Term::kOutputs>& outputs,
-                 const std::array<bool, Term::kOutputs>& accumulate, const Term& term, const ColumnSumShape& shape, bool aligned,
-                 float* scratch, cudaStream_t stream) {
+void column_sums(const char* name, const ColumnOutputs<Grad, Term::kOutputs>& outputs, const Term& term, const ColumnSumShape& shape,
+                 bool aligned, float* scratch, cudaStream_t stream) {
   if (shape.columns == 0) return;
   const int64_t rows_per_block = (shape.rows + shape.max_row_blocks - 1) / shape.max_row_blocks;
   const int64_t num_blocks = rows_per_block == 0 ? 0 : (shape.rows + rows_per_block - 1) / rows_per_block;
@@ -87,14 +109,7 @@ void column_sums(const char* name, const std::array<Grad*, Term::kOutputs>& outp
     }
     check_launch(name);
   }
-  const unsigned column_blocks = static_cast<unsigned>((shape.columns + kColumnSumWidth - 1) / kColumnSumWidth);
-  for (int output = 0; output < Term::kOutputs; ++output) {
-    if (!outputs[output]) continue;
-    add_row_blocks_kernel<<<column_blocks, block, 0, stream>>>(outputs[output], accumulate[output],
-                                                               scratch + output * num_blocks * shape.columns, shape.columns,
-                                                               static_cast<int>(num_blocks));
-    check_launch(name);
-  }
+  add_row_blocks(name, outputs, scratch, shape.columns, static_cast<int>(num_blocks), stream);
 }
 
 }  // namespace nemo::kernels

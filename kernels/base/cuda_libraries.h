@@ -10,5 +10,6 @@ DynamicLibrary open_cublaslt();
 DynamicLibrary open_cudnn();
 DynamicLibrary open_cudart();  // the shared runtime, which cudnn-frontend looks up by name; ours is linked statically
 DynamicLibrary open_nccl();
+DynamicLibrary open_cupti();  // the tracer
 
 }  // namespace nemo::kernels

@@ -42,4 +42,11 @@ DynamicLibrary open_nccl() {
   return {{"libnccl.so.2"}, toolkit_folders(), "install NCCL 2, or put its folder on LD_LIBRARY_PATH"};
 }
 
+// CUPTI keeps its own folder in some toolkits: extras/CUPTI/lib64 beside lib64.
+DynamicLibrary open_cupti() {
+  std::vector<std::string> folders = toolkit_folders();
+  for (const std::string& folder : toolkit_folders()) folders.push_back(folder + "/../extras/CUPTI/lib64");
+  return {{"libcupti.so." + std::to_string(CUDART_VERSION / 1000)}, folders, "install CUPTI, or put its folder on LD_LIBRARY_PATH"};
+}
+
 }  // namespace nemo::kernels

@@ -32,7 +32,7 @@ size_t size_bytes(DType dtype) {
     case DType::fp64: case DType::int64: return 8;
     case DType::fp32: case DType::int32: return 4;
     case DType::bf16: case DType::fp16: case DType::int16: case DType::uint16: return 2;
-    case DType::int8: case DType::uint8: case DType::boolean: return 1;
+    case DType::int8: case DType::uint8: case DType::boolean: case DType::fp8_e4m3: case DType::fp8_e5m2: return 1;
   }
   return 0;
 }
@@ -50,6 +50,8 @@ std::string_view name(DType dtype) {
     case DType::int32: return "int32";
     case DType::int64: return "int64";
     case DType::boolean: return "bool";
+    case DType::fp8_e4m3: return "fp8_e4m3";
+    case DType::fp8_e5m2: return "fp8_e5m2";
   }
   return "?";
 }

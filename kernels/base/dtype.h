@@ -1,5 +1,5 @@
 // Element types that kernels compute on: tags, sizes, and the 16-bit floats as storage types with exact conversions.
-// Not here: tensors (core/tensor.h), quantised values.
+// Not here: tensors (core/tensor.h), the 8-bit floats of quantised tensors (kernels/base/fp8.h).
 #pragma once
 #include <bit>
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace nemo {
 
-enum class DType : uint8_t { fp32, bf16, fp16, fp64, int8, uint8, int16, uint16, int32, int64, boolean };
+enum class DType : uint8_t { fp32, bf16, fp16, fp64, int8, uint8, int16, uint16, int32, int64, boolean, fp8_e4m3, fp8_e5m2 };
 
 // Round to nearest even, NaN kept quiet.
 struct bf16 {

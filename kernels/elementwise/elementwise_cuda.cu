@@ -134,8 +134,8 @@ void copy_columns_cuda(void* to, const void* from, const ColumnsShape& shape, cu
 template <class T, class Grad>
 void bias_grad_cuda(Grad* dbias, bool accumulate, const T* dy, const BiasShape& shape, float* scratch, cudaStream_t stream) {
   const bool aligned = pack_aligned(dy) && pack_stride(shape.stride);
-  column_sums<Grad>("bias_grad", {dbias}, {accumulate}, BiasTerm<T>{dy, shape.stride}, {shape.rows, shape.columns, kBiasRowBlocks},
-              aligned, scratch, stream);
+  column_sums("bias_grad", ColumnOutputs<Grad, 1>{{{dbias, accumulate}}}, BiasTerm<T>{dy, shape.stride},
+              {shape.rows, shape.columns, kBiasRowBlocks}, aligned, scratch, stream);
 }
 
 template <class T>

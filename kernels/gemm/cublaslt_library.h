@@ -1,5 +1,5 @@
 // The functions of cuBLASLt that nemo calls, looked up in the library at first use; handles with owners.
-// Not here: which algorithm multiplies what (gemm_cuda.cpp).
+// Not here: which algorithm multiplies what (gemm_plans.h).
 #pragma once
 #include <cublasLt.h>
 
@@ -17,6 +17,8 @@ struct CublasLtLibrary {
   decltype(&cublasLtDestroy) destroy;
   decltype(&cublasLtMatmul) matmul;
   decltype(&cublasLtMatmulAlgoGetHeuristic) get_heuristic;
+  decltype(&cublasLtMatmulAlgoCheck) algo_check;
+  decltype(&cublasLtGetVersion) version;
   decltype(&cublasLtMatmulDescCreate) desc_create;
   decltype(&cublasLtMatmulDescDestroy) desc_destroy;
   decltype(&cublasLtMatmulDescSetAttribute) desc_set;

@@ -9,6 +9,8 @@ CublasLtLibrary::CublasLtLibrary() : library(open_cublaslt()) {
   destroy = library.function<decltype(destroy)>("cublasLtDestroy");
   matmul = library.function<decltype(matmul)>("cublasLtMatmul");
   get_heuristic = library.function<decltype(get_heuristic)>("cublasLtMatmulAlgoGetHeuristic");
+  algo_check = library.function<decltype(algo_check)>("cublasLtMatmulAlgoCheck");
+  version = library.function<decltype(version)>("cublasLtGetVersion");
   desc_create = library.function<decltype(desc_create)>("cublasLtMatmulDescCreate");
   desc_destroy = library.function<decltype(desc_destroy)>("cublasLtMatmulDescDestroy");
   desc_set = library.function<decltype(desc_set)>("cublasLtMatmulDescSetAttribute");

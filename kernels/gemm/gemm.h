@@ -22,10 +22,12 @@ struct GemmShape {
 template <class In, class Out>
 void gemm_cpu(Out* c, const In* a, const In* b, const In* bias, const GemmShape& shape);
 
-// One per device: the cuBLASLt handle, and for each shape the algorithm that timing picked (first use of a shape times
-// the heuristic's candidates on the real operands when `tune` is set, so it may synchronise there, never after).
+// One per device: the cuBLASLt handle, and for each product the algorithm in use. The first use of a product takes what the
+// book says; where it says nothing, candidates are timed on the real operands when `tune` is set, else the heuristic's first
+// is taken, and the book is told. So it may synchronise there, never after. The book must outlive the handle.
 class CublasLt;
-NEMO_CUDA_KERNEL CublasLt* cublaslt_create(bool tune);
+class PlanBook;
+NEMO_CUDA_KERNEL CublasLt* cublaslt_create(bool tune, PlanBook& book);
 NEMO_CUDA_KERNEL void cublaslt_destroy(CublasLt* handle) noexcept;
 // workspace: device memory of at least kGemmWorkspaceBytes, used in stream order.
 // fp32 operands with a bf16 result: CudaError.

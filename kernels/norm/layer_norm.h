@@ -21,21 +21,16 @@ NEMO_CUDA_KERNEL void layer_norm_forward_cuda(T* y, T* sum, float* mean, float* 
                                               const T* bias, LayerNormSize size, float eps, cudaStream_t stream);
 
 // dx = rstd * (w dy - mean(w dy) - s_hat * mean(w dy s_hat)) + dsum; dsum may be null. dx may be dy or dsum.
-template <class T>
-void layer_norm_backward_input_cpu(T* dx, const T* dy, const T* dsum, const T* s, const float* mean, const float* rstd,
-                                   const T* weight, LayerNormSize size);
-template <class T>
-NEMO_CUDA_KERNEL void layer_norm_backward_input_cuda(T* dx, const T* dy, const T* dsum, const T* s, const float* mean,
-                                                     const float* rstd, const T* weight, LayerNormSize size, cudaStream_t stream);
-
-// dweight[h] (+)= sum over rows of dy * s_hat, dbias[h] (+)= sum over rows of dy; either pointer may be null (frozen).
-// scratch: fp32, norm_scratch_floats(hidden); fixed row blocks, so bits do not vary.
+// dweight[h] (+)= sum over rows of dy * s_hat, dbias[h] (+)= sum over rows of dy.
+// One pass over dy and s serves all three; each pointer may be null (not wanted, frozen), and the others' bits do not depend
+// on it. scratch: fp32, norm_scratch_floats(hidden, 2), unused without dweight and dbias; fixed sets of rows.
 template <class T, class Grad>
-void layer_norm_backward_weight_cpu(Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias, const T* dy,
-                                    const T* s, const float* mean, const float* rstd, LayerNormSize size, float* scratch);
+void layer_norm_backward_cpu(T* dx, Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias, const T* dy,
+                             const T* dsum, const T* s, const float* mean, const float* rstd, const T* weight, LayerNormSize size,
+                             float* scratch);
 template <class T, class Grad>
-NEMO_CUDA_KERNEL void layer_norm_backward_weight_cuda(Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias,
-                                                      const T* dy, const T* s, const float* mean, const float* rstd,
-                                                      LayerNormSize size, float* scratch, cudaStream_t stream);
+NEMO_CUDA_KERNEL void layer_norm_backward_cuda(T* dx, Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias,
+                                               const T* dy, const T* dsum, const T* s, const float* mean, const float* rstd,
+                                               const T* weight, LayerNormSize size, float* scratch, cudaStream_t stream);
 
 }  // namespace nemo::kernels

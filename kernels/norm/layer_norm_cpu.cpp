@@ -45,9 +45,11 @@ void layer_norm_forward_cpu(T* y, T* sum, float* mean, float* rstd, const T* x, 
   });
 }
 
+namespace {
+
 template <class T>
-void layer_norm_backward_input_cpu(T* dx, const T* dy, const T* dsum, const T* s, const float* mean, const float* rstd,
-                                   const T* weight, LayerNormSize size) {
+void backward_input(T* dx, const T* dy, const T* dsum, const T* s, const float* mean, const float* rstd, const T* weight,
+                    LayerNormSize size) {
   const int64_t hidden = size.hidden;
   parallel_for(size.rows, row_grain(hidden), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -75,11 +77,11 @@ void layer_norm_backward_input_cpu(T* dx, const T* dy, const T* dsum, const T* s
 }
 
 template <class T, class Grad>
-void layer_norm_backward_weight_cpu(Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias, const T* dy,
-                                    const T* s, const float* mean, const float* rstd, LayerNormSize size, float* scratch) {
+void backward_weight(Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias, const T* dy, const T* s,
+                     const float* mean, const float* rstd, LayerNormSize size, float* scratch) {
   // Row blocks first, each into its own rows of the scratch (weight, then bias); then the blocks in order.
   const int64_t hidden = size.hidden;
-  const int64_t block_rows = std::max<int64_t>(64, (size.rows + kNormRowBlocks - 1) / kNormRowBlocks);
+  const int64_t block_rows = std::max<int64_t>(64, (size.rows + norm_row_blocks(hidden) - 1) / norm_row_blocks(hidden));
   const int64_t num_blocks = (size.rows + block_rows - 1) / block_rows;
   parallel_for(num_blocks, std::max<int64_t>(1, row_grain(hidden) / block_rows), [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
@@ -106,15 +108,24 @@ void layer_norm_backward_weight_cpu(Grad* dweight, bool accumulate_weight, Grad*
   }
 }
 
+}  // namespace
+
+template <class T, class Grad>
+void layer_norm_backward_cpu(T* dx, Grad* dweight, bool accumulate_weight, Grad* dbias, bool accumulate_bias, const T* dy,
+                             const T* dsum, const T* s, const float* mean, const float* rstd, const T* weight, LayerNormSize size,
+                             float* scratch) {
+  if (dweight != nullptr || dbias != nullptr)  // first: dx may be dy
+    backward_weight(dweight, accumulate_weight, dbias, accumulate_bias, dy, s, mean, rstd, size, scratch);
+  if (dx != nullptr) backward_input(dx, dy, dsum, s, mean, rstd, weight, size);
+}
+
 #define NEMO_INSTANTIATE(T)                                                                                               \
   template void layer_norm_forward_cpu(T*, T*, float*, float*, const T*, const T*, const T*, const T*, LayerNormSize,    \
                                        float);                                                                            \
-  template void layer_norm_backward_input_cpu(T*, const T*, const T*, const T*, const float*, const float*, const T*,    \
-                                              LayerNormSize);                                                             \
-  template void layer_norm_backward_weight_cpu(float*, bool, float*, bool, const T*, const T*, const float*,             \
-                                               const float*, LayerNormSize, float*);                                      \
-  template void layer_norm_backward_weight_cpu(bf16*, bool, bf16*, bool, const T*, const T*, const float*, const float*, \
-                                               LayerNormSize, float*);
+  template void layer_norm_backward_cpu(T*, float*, bool, float*, bool, const T*, const T*, const T*, const float*,      \
+                                        const float*, const T*, LayerNormSize, float*);                                   \
+  template void layer_norm_backward_cpu(T*, bf16*, bool, bf16*, bool, const T*, const T*, const T*, const float*,        \
+                                        const float*, const T*, LayerNormSize, float*);
 NEMO_INSTANTIATE(float)
 NEMO_INSTANTIATE(bf16)
 #undef NEMO_INSTANTIATE

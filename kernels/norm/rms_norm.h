@@ -26,21 +26,18 @@ NEMO_CUDA_KERNEL void rms_norm_forward_cuda(T* y, T* sum, float* rstd, const T* 
 
 // dx = rstd * (w dy - s_hat * mean(w dy s_hat)) + dsum, with s_hat = s * rstd; dsum [rows, hidden] is the gradient that
 // reaches s by the residual path, or null. dx may be dy or dsum.
-template <class T>
-void rms_norm_backward_input_cpu(T* dx, const T* dy, const T* dsum, const T* s, const float* rstd, const T* weight, RmsNormSize size);
-template <class T>
-NEMO_CUDA_KERNEL void rms_norm_backward_input_cuda(T* dx, const T* dy, const T* dsum, const T* s, const float* rstd,
-                                                   const T* weight, RmsNormSize size, cudaStream_t stream);
-
 // dweight[h] (+)= sum over rows of dy * s_hat.  Grad (float | bf16); accumulate adds to what is there.
-// scratch: fp32, norm_scratch_floats(hidden); partial sums over fixed row blocks are added in order, so bits do not vary.
-inline constexpr int64_t kNormRowBlocks = 256;
-inline int64_t norm_scratch_floats(int64_t hidden) { return 2 * kNormRowBlocks * hidden; }
+// One pass over dy and s serves both; either pointer may be null, and the other's bits do not depend on it.
+// scratch: fp32, norm_scratch_floats(hidden, 1), unused without dweight; partial sums over fixed sets of rows are added in
+// order, so bits do not vary.
+// A set of rows to each block that 132 multiprocessors (Hopper) hold at once: 3, 2 or 1 of them, by the threads a row takes.
+inline int64_t norm_row_blocks(int64_t hidden) { return hidden <= 2048 ? 3 * 132 : hidden <= 4096 ? 2 * 132 : 132; }
+inline int64_t norm_scratch_floats(int64_t hidden, int64_t outputs) { return outputs * norm_row_blocks(hidden) * hidden; }
 template <class T, class Grad>
-void rms_norm_backward_weight_cpu(Grad* dweight, bool accumulate, const T* dy, const T* s, const float* rstd, RmsNormSize size,
-                                  float* scratch);
+void rms_norm_backward_cpu(T* dx, Grad* dweight, bool accumulate, const T* dy, const T* dsum, const T* s, const float* rstd,
+                           const T* weight, RmsNormSize size, float* scratch);
 template <class T, class Grad>
-NEMO_CUDA_KERNEL void rms_norm_backward_weight_cuda(Grad* dweight, bool accumulate, const T* dy, const T* s, const float* rstd,
-                                                    RmsNormSize size, float* scratch, cudaStream_t stream);
+NEMO_CUDA_KERNEL void rms_norm_backward_cuda(T* dx, Grad* dweight, bool accumulate, const T* dy, const T* dsum, const T* s,
+                                             const float* rstd, const T* weight, RmsNormSize size, float* scratch, cudaStream_t stream);
 
 }  // namespace nemo::kernels

@@ -43,8 +43,10 @@ void rms_norm_forward_cpu(T* y, T* sum, float* rstd, const T* x, const T* branch
   });
 }
 
+namespace {
+
 template <class T>
-void rms_norm_backward_input_cpu(T* dx, const T* dy, const T* dsum, const T* s, const float* rstd, const T* weight, RmsNormSize size) {
+void backward_input(T* dx, const T* dy, const T* dsum, const T* s, const float* rstd, const T* weight, RmsNormSize size) {
   const int64_t hidden = size.hidden;
   const Rows x_row(size, size.x_stride), dx_row(size, size.dx_stride), dy_row(size, size.dy_stride);
   parallel_for(size.rows, row_grain(hidden), [&](int64_t begin, int64_t end) {
@@ -68,11 +70,11 @@ void rms_norm_backward_input_cpu(T* dx, const T* dy, const T* dsum, const T* s, 
 }
 
 template <class T, class Grad>
-void rms_norm_backward_weight_cpu(Grad* dweight, bool accumulate, const T* dy, const T* s, const float* rstd, RmsNormSize size,
-                                  float* scratch) {
+void backward_weight(Grad* dweight, bool accumulate, const T* dy, const T* s, const float* rstd, RmsNormSize size,
+                     float* scratch) {
   const int64_t hidden = size.hidden;
   const Rows x_row(size, size.x_stride), dy_row(size, size.dy_stride);
-  const int64_t block_rows = std::max<int64_t>(64, (size.rows + kNormRowBlocks - 1) / kNormRowBlocks);
+  const int64_t block_rows = std::max<int64_t>(64, (size.rows + norm_row_blocks(hidden) - 1) / norm_row_blocks(hidden));
   const int64_t num_blocks = (size.rows + block_rows - 1) / block_rows;
   parallel_for(num_blocks, std::max<int64_t>(1, row_grain(hidden) / block_rows), [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
@@ -92,11 +94,21 @@ void rms_norm_backward_weight_cpu(Grad* dweight, bool accumulate, const T* dy, c
   }
 }
 
-#define NEMO_INSTANTIATE(T)                                                                                             \
-  template void rms_norm_forward_cpu(T*, T*, float*, const T*, const T*, const T*, RmsNormSize, float);                 \
-  template void rms_norm_backward_input_cpu(T*, const T*, const T*, const T*, const float*, const T*, RmsNormSize);     \
-  template void rms_norm_backward_weight_cpu(float*, bool, const T*, const T*, const float*, RmsNormSize, float*);      \
-  template void rms_norm_backward_weight_cpu(bf16*, bool, const T*, const T*, const float*, RmsNormSize, float*);
+}  // namespace
+
+template <class T, class Grad>
+void rms_norm_backward_cpu(T* dx, Grad* dweight, bool accumulate, const T* dy, const T* dsum, const T* s, const float* rstd,
+                           const T* weight, RmsNormSize size, float* scratch) {
+  if (dweight != nullptr) backward_weight(dweight, accumulate, dy, s, rstd, size, scratch);  // first: dx may be dy
+  if (dx != nullptr) backward_input(dx, dy, dsum, s, rstd, weight, size);
+}
+
+#define NEMO_INSTANTIATE(T)                                                                                        \
+  template void rms_norm_forward_cpu(T*, T*, float*, const T*, const T*, const T*, RmsNormSize, float);            \
+  template void rms_norm_backward_cpu(T*, float*, bool, const T*, const T*, const T*, const float*, const T*,      \
+                                      RmsNormSize, float*);                                                        \
+  template void rms_norm_backward_cpu(T*, bf16*, bool, const T*, const T*, const T*, const float*, const T*,       \
+                                      RmsNormSize, float*);
 NEMO_INSTANTIATE(float)
 NEMO_INSTANTIATE(bf16)
 #undef NEMO_INSTANTIATE

@@ -1,48 +1,67 @@
-#include "kernels/base/philox.h"
-#include "kernels/base/pointwise.cuh"
+#include "kernels/base/cuda_check.h"
+#include "kernels/base/pack.cuh"
+#include "kernels/base/stochastic_rounding.h"
 #include "kernels/optimizer/optimizer.h"
 
 namespace nemo::kernels {
 namespace {
 
-constexpr int kSumThreads = 256;
+constexpr int kThreads = 256, kAddThreads = 1024;
 
 // The sum over a block in a fixed tree; valid in thread 0.
-template <int kThreads>
+template <int kBlockThreads>
 __device__ inline double block_sum(double value) {
-  __shared__ double shared[kThreads];
+  __shared__ double shared[kBlockThreads];
   shared[threadIdx.x] = value;
   __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
+  for (int half = kBlockThreads / 2; half > 0; half /= 2) {
     if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
     __syncthreads();
   }
   return shared[0];
 }
 
-// Always kSquareSumBlocks blocks of kSumThreads threads, so which thread adds what depends on the count alone.
+// Which elements of which buffer a chunk is. Packs of N begin at `begin`; from packed_end elements go one at a time.
+struct Chunk {
+  int64_t begin, packed_end, end;
+  template <int N>
+  static __device__ Chunk of(const OptimizerBuffer& buffer, int64_t chunk) {
+    const int64_t begin = (chunk - buffer.first_chunk) * kOptimizerChunk;
+    const int64_t end = buffer.count < begin + kOptimizerChunk ? buffer.count : begin + kOptimizerChunk;
+    return {begin, begin + (end - begin) / N * N, end};
+  }
+};
+
+// Always kSquareSumBlocks blocks of kThreads threads, so which thread adds what depends on the buffers' sizes alone.
+// fp64 is not what bounds it: an element is one conversion and one multiply-add, under half the time that reading takes.
 template <class Grad>
-__global__ void __launch_bounds__(kSumThreads)
-    square_sum_kernel(double* partial, const Grad* grad, int64_t packed_count, int64_t count) {
-  const int64_t first = static_cast<int64_t>(blockIdx.x) * kSumThreads + threadIdx.x, step = kSquareSumBlocks * kSumThreads;
+__global__ void __launch_bounds__(kThreads) square_sum_kernel(double* partial, OptimizerBuffers buffers) {
+  constexpr int N = sizeof(Grad) == 2 ? kPackSize : kPackSize / 2;
   double sum = 0;
-#pragma unroll 2
-  for (int64_t i = first * kPackSize; i < packed_count; i += step * kPackSize) {
-    float value[kPackSize];
-    load(value, grad + i);
+  for (int64_t index = blockIdx.x; index < buffers.num_chunks; index += kSquareSumBlocks) {
+    const OptimizerBuffer& buffer = buffers.table[buffer_of_chunk(buffers, index)];
+    const Chunk chunk = Chunk::of<N>(buffer, index);
+    const Grad* grad = static_cast<const Grad*>(buffer.grad);
+#pragma unroll 4
+    for (int64_t i = chunk.begin + threadIdx.x * N; i < chunk.packed_end; i += kThreads * N) {
+      float value[N];
+      load(value, grad + i);
 #pragma unroll
-    for (int j = 0; j < kPackSize; ++j) sum += static_cast<double>(value[j]) * static_cast<double>(value[j]);
+      for (int j = 0; j < N; ++j) sum += static_cast<double>(value[j]) * static_cast<double>(value[j]);
+    }
+    for (int64_t i = chunk.packed_end + threadIdx.x; i < chunk.end; i += kThreads) {
+      const double value = static_cast<double>(static_cast<float>(grad[i]));
+      sum += value * value;
+    }
   }
-  for (int64_t i = packed_count + first; i < count; i += step) {
-    const double value = static_cast<double>(static_cast<float>(grad[i]));
-    sum += value * value;
-  }
-  sum = block_sum<kSumThreads>(sum);
+  sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-__global__ void __launch_bounds__(kSquareSumBlocks) add_partials_kernel(StepState* state, const double* partial) {
-  const double sum = block_sum<kSquareSumBlocks>(partial[threadIdx.x]);
+__global__ void __launch_bounds__(kAddThreads) add_partials_kernel(StepState* state, const double* partial) {
+  double sum = 0;
+  for (int64_t block = threadIdx.x; block < kSquareSumBlocks; block += kAddThreads) sum += partial[block];
+  sum = block_sum<kAddThreads>(sum);
   if (threadIdx.x == 0) state->grad_square_sum += sum;
 }
 
@@ -53,71 +72,83 @@ __global__ void finish_grad_norm_kernel(StepState* state) {
   state->skip = isfinite(norm) && isfinite(state->loss_sum) ? 0 : 1;
 }
 
-// Rounds up with the probability that the dropped 16 bits say, so that the mean of many roundings is the value itself.
-__device__ inline bf16 stochastically_rounded(float value, uint32_t random) {
-  if (!isfinite(value)) return narrowed<bf16>(value);
-  bf16 result;
-  result.bits = static_cast<uint16_t>((__float_as_uint(value) + (random & 0xffffu)) >> 16);
-  return result;
+// Rounds N elements from `i` on as the header says; what is fp32 stays as it is.
+template <class State, int N>
+__device__ inline void store_state(State* to, int64_t i, int64_t first_index, float (&value)[N], RandomKey key, uint64_t step, uint64_t which) {
+  if constexpr (sizeof(State) == 2) {
+    const int64_t index = first_index + i;
+    const Philox4 draw = philox(key, step, static_cast<uint64_t>(index / kRoundingsPerDraw * 4) + which);
+    const int first = static_cast<int>(index % kRoundingsPerDraw);
+#pragma unroll
+    for (int j = 0; j < N; ++j) {  // exact in bf16 from here on: the store keeps it
+      value[j] = static_cast<float>(stochastically_rounded(value[j], rounding_bits(draw, N == kPackSize ? j : first + j)));
+    }
+  }
+  store(to + i, value);
 }
 
-template <class T, class Grad, class Moment>
-struct AdamWBody {
-  T* param;
-  float* master;
-  Moment *m, *v;
-  const Grad* grad;
-  const StepState* state;
-  AdamWArgs args;
-
-  template <int N>
-  __device__ void at(int64_t i) const {
-    if (state->skip) return;
-    const float lr = state->lr * args.lr_multiplier, scale = state->grad_scale;
-    const float correction1 = state->bias_correction1, correction2 = state->bias_correction2;
-    float w[N], g[N], first[N], second[N];
-    if (master) {
-      load(w, master + i);
-    } else {
-      load(w, param + i);
-    }
-    load(g, grad + i);
-    load(first, m + i);
-    load(second, v + i);
-#pragma unroll
-    for (int j = 0; j < N; ++j) {
-      const float gradient = g[j] * scale;
-      first[j] = args.beta1 * first[j] + (1.0f - args.beta1) * gradient;
-      second[j] = args.beta2 * second[j] + (1.0f - args.beta2) * gradient * gradient;
-      const float update = first[j] / correction1 / (sqrtf(second[j] / correction2) + args.eps);
-      w[j] -= lr * (update + args.weight_decay * w[j]);
-    }
-    store(m + i, first);
-    store(v + i, second);
-    if (master) store(master + i, w);
-    if constexpr (sizeof(T) == 2) {
-      if (!master) {
-        const RandomKey key{args.seed, args.site};
-#pragma unroll
-        for (int j = 0; j < N; ++j) {
-          const Philox4 draw = philox(key, static_cast<uint64_t>(state->step), static_cast<uint64_t>(args.first_index + i + j));
-          w[j] = static_cast<float>(stochastically_rounded(w[j], draw.x));  // exact in bf16: the store below keeps it
-        }
-      }
-    }
-    store(param + i, w);
-  }
+struct StepNumbers {
+  float beta1, beta2, eps, lr, weight_decay, grad_scale, inverse_correction1, inverse_correction2;
+  RandomKey key;
+  uint64_t step;
 };
+
+template <class T, class Grad, class Moment, int N>
+__device__ inline void update(const OptimizerBuffer& buffer, const StepNumbers& numbers, int64_t i) {
+  T* const param = static_cast<T*>(buffer.param);
+  Moment *const m = static_cast<Moment*>(buffer.m), *const v = static_cast<Moment*>(buffer.v);
+  float w[N], g[N], first[N], second[N];
+  if (buffer.master) {
+    load(w, buffer.master + i);
+  } else {
+    load(w, param + i);
+  }
+  load(g, static_cast<const Grad*>(buffer.grad) + i);
+  load(first, m + i);
+  load(second, v + i);
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    const float gradient = g[j] * numbers.grad_scale;
+    first[j] = numbers.beta1 * first[j] + (1.0f - numbers.beta1) * gradient;
+    second[j] = numbers.beta2 * second[j] + (1.0f - numbers.beta2) * gradient * gradient;
+    const float change = first[j] * numbers.inverse_correction1 / (sqrtf(second[j] * numbers.inverse_correction2) + numbers.eps);
+    w[j] -= numbers.lr * (change + numbers.weight_decay * w[j]);
+  }
+  store_state(m, i, buffer.first_index, first, numbers.key, numbers.step, 1);
+  store_state(v, i, buffer.first_index, second, numbers.key, numbers.step, 2);
+  if (buffer.master) {
+    store(buffer.master + i, w);
+    store(param + i, w);
+  } else {
+    store_state(param, i, buffer.first_index, w, numbers.key, numbers.step, 0);
+  }
+}
+
+// Four blocks a multiprocessor: enough loads in flight beside the arithmetic of the draws.
+template <class T, class Grad, class Moment>
+__global__ void __launch_bounds__(kThreads, 4) adamw_kernel(OptimizerBuffers buffers, const StepState* state, AdamWArgs args) {
+  if (state->skip) return;
+  const OptimizerBuffer buffer = buffers.table[buffer_of_chunk(buffers, blockIdx.x)];
+  const StepNumbers numbers{args.beta1, args.beta2, args.eps, state->lr * buffer.lr_multiplier, buffer.weight_decay,
+                            state->grad_scale, 1.0f / state->bias_correction1, 1.0f / state->bias_correction2,
+                            RandomKey{args.seed, buffer.site}, static_cast<uint64_t>(state->step)};
+  // 16-byte accesses of the wider type, so that a warp's accesses are whole lines.
+  constexpr int N = sizeof(Grad) == 2 && sizeof(Moment) == 2 && sizeof(T) == 2 ? kPackSize : kPackSize / 2;
+  const Chunk chunk = Chunk::of<N>(buffer, blockIdx.x);
+  for (int64_t i = chunk.begin + threadIdx.x * N; i < chunk.packed_end; i += kThreads * N) {
+    update<T, Grad, Moment, N>(buffer, numbers, i);
+  }
+  for (int64_t i = chunk.packed_end + threadIdx.x; i < chunk.end; i += kThreads) update<T, Grad, Moment, 1>(buffer, numbers, i);
+}
 
 }  // namespace
 
 template <class Grad>
-void square_sum_cuda(StepState* state, const Grad* grad, int64_t count, double* scratch, cudaStream_t stream) {
-  if (count == 0) return;
-  const int64_t packed_count = pack_aligned(grad) ? count / kPackSize * kPackSize : 0;
-  square_sum_kernel<<<kSquareSumBlocks, kSumThreads, 0, stream>>>(scratch, grad, packed_count, count);
+void square_sum_cuda(StepState* state, const OptimizerBuffers& buffers, double* scratch, cudaStream_t stream) {
+  if (buffers.num_chunks == 0) return;
+  square_sum_kernel<Grad><<<kSquareSumBlocks, kThreads, 0, stream>>>(scratch, buffers);
   check_launch("square_sum");
-  add_partials_kernel<<<1, kSquareSumBlocks, 0, stream>>>(state, scratch);
+  add_partials_kernel<<<1, kAddThreads, 0, stream>>>(state, scratch);
   check_launch("square_sum");
 }
 
@@ -127,21 +158,21 @@ void finish_grad_norm_cuda(StepState* state, cudaStream_t stream) {
 }
 
 template <class T, class Grad, class Moment>
-void adamw_cuda(T* param, float* master, Moment* m, Moment* v, const Grad* grad, const StepState* state, int64_t count,
-                const AdamWArgs& args, cudaStream_t stream) {
-  const bool aligned = pack_aligned(param) && pack_aligned(master) && pack_aligned(m) && pack_aligned(v) && pack_aligned(grad);
-  launch_flat("adamw", count, aligned, AdamWBody<T, Grad, Moment>{param, master, m, v, grad, state, args}, stream);
+void adamw_cuda(const OptimizerBuffers& buffers, const StepState* state, const AdamWArgs& args, cudaStream_t stream) {
+  if (buffers.num_chunks == 0) return;
+  adamw_kernel<T, Grad, Moment><<<static_cast<unsigned>(buffers.num_chunks), kThreads, 0, stream>>>(buffers, state, args);
+  check_launch("adamw");
 }
 
-#define NEMO_ADAMW(T, Grad)                                                                                                     \
-  template void adamw_cuda(T*, float*, float*, float*, const Grad*, const StepState*, int64_t, const AdamWArgs&, cudaStream_t); \
-  template void adamw_cuda(T*, float*, bf16*, bf16*, const Grad*, const StepState*, int64_t, const AdamWArgs&, cudaStream_t);
+#define NEMO_ADAMW(T, Grad)                                                                                              \
+  template void adamw_cuda<T, Grad, float>(const OptimizerBuffers&, const StepState*, const AdamWArgs&, cudaStream_t); \
+  template void adamw_cuda<T, Grad, bf16>(const OptimizerBuffers&, const StepState*, const AdamWArgs&, cudaStream_t);
 NEMO_ADAMW(float, float)
 NEMO_ADAMW(float, bf16)
 NEMO_ADAMW(bf16, float)
 NEMO_ADAMW(bf16, bf16)
 #undef NEMO_ADAMW
-template void square_sum_cuda(StepState*, const float*, int64_t, double*, cudaStream_t);
-template void square_sum_cuda(StepState*, const bf16*, int64_t, double*, cudaStream_t);
+template void square_sum_cuda<float>(StepState*, const OptimizerBuffers&, double*, cudaStream_t);
+template void square_sum_cuda<bf16>(StepState*, const OptimizerBuffers&, double*, cudaStream_t);
 
 }  // namespace nemo::kernels

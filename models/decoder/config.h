@@ -19,7 +19,7 @@ enum class PositionEmbedding : uint8_t { learned, rope };
 enum class RopeScalingType : uint8_t { none, linear, llama3 };
 enum class AttentionBackend : uint8_t { automatic, cudnn, own };
 enum class RecomputeGranularity : uint8_t { none, selective, full };
-enum class RecomputeMethod : uint8_t { uniform, block };
+enum class RecomputeMethod : uint8_t { none, uniform, block };
 
 std::span<const std::string_view> enum_names(Normalization);
 std::span<const std::string_view> enum_names(MlpActivation);
@@ -79,9 +79,9 @@ struct DecoderConfig {
   AttentionBackend attention_backend = AttentionBackend::automatic;
 
   RecomputeGranularity recompute_granularity = RecomputeGranularity::none;
-  RecomputeMethod recompute_method = RecomputeMethod::uniform;
-  int64_t recompute_num_layers = 0;
-  std::vector<std::string> recompute_modules;
+  RecomputeMethod recompute_method = RecomputeMethod::none;  // none: uniform, where granularity is full
+  int64_t recompute_num_layers = 0;                          // 0: groups of 1, where the method is uniform
+  std::vector<std::string> recompute_modules;                // empty: core_attn, where granularity is selective
   bool cpu_offloading = false, cpu_offloading_activations = true, cpu_offloading_weights = false;
   int64_t cpu_offloading_num_layers = 0;
 
@@ -89,6 +89,11 @@ struct DecoderConfig {
 
   bool gated() const { return activation == MlpActivation::swiglu; }
   bool qkv_bias() const { return add_bias_linear || add_qkv_bias; }
+
+  // selective: of this module (core_attn, layernorm, mlp, mlp_act) the backward makes the results again.
+  bool recomputes(std::string_view module) const;
+  // full: how many layers, from `layer` on, are computed again as one region; 0: none, this layer keeps what it saves.
+  int64_t recomputed_layers(int64_t layer) const;
 
   // Fills what 0 leaves to the other fields, vocab_size excepted. The one place where these defaults are worked out.
   void resolve();
@@ -134,11 +139,18 @@ struct DecoderConfig {
     visit("attention_dropout", attention_dropout, "dropout of attention probabilities", AtLeast{0}, Below{1});
     visit("embedding_dropout", embedding_dropout, "dropout of the embedded tokens", AtLeast{0}, Below{1});
     visit("attention_backend", attention_backend, "auto, cudnn (fused library kernel) or own");
-    visit("recompute_granularity", recompute_granularity, "what the backward pass computes again instead of keeping");
-    visit("recompute_method", recompute_method, "full: uniform groups of layers, or the first block of layers");
-    visit("recompute_num_layers", recompute_num_layers, "full: layers in a group (uniform) or in the block (block)",
-          AtLeast{0});
-    visit("recompute_modules", recompute_modules, "selective: modules to recompute", Optional{});
+    visit("recompute_granularity", recompute_granularity,
+          "what the backward pass computes again instead of keeping: none, results of some modules, or whole layers",
+          Optional{});
+    visit("recompute_method", recompute_method,
+          "full: all layers in uniform groups, or a block of layers at the start; none: uniform", Optional{});
+    visit("recompute_num_layers", recompute_num_layers,
+          "full: layers in a group (uniform; null: 1) or in the block (block)", AtLeast{0}, Optional{});
+    visit(
+        "recompute_modules", recompute_modules,
+        "selective: core_attn, layernorm, mlp_act (what the activation gives), mlp (all up to its last product); null: "
+        "core_attn",
+        Optional{});
     visit("cpu_offloading", cpu_offloading, "keep part of the saved tensors or weights in host memory");
     visit("cpu_offloading_num_layers", cpu_offloading_num_layers, "layers to offload", AtLeast{0});
     visit("cpu_offloading_activations", cpu_offloading_activations, "offload saved tensors");

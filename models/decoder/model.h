@@ -7,8 +7,10 @@
 
 #include "core/nn/attention_core.h"
 #include "core/nn/block.h"
+#include "core/nn/embedding.h"
 #include "core/nn/linear.h"
 #include "core/nn/norm.h"
+#include "core/nn/seams.h"
 #include "core/ops/activation.h"
 #include "core/ops/rope.h"
 #include "models/decoder/config.h"
@@ -19,10 +21,10 @@ class Attention {
  public:
   Attention(ParameterStore& store, const DecoderConfig& config, const std::string& block, int64_t layer);
   Tensor forward(ExecContext& ctx, const Tensor& x, const TokenLayout& tokens, const RopeTable* rope_table) const;
-  void set_core(std::unique_ptr<AttentionCore> core) { core_ = std::move(core); }
+  void list_seams(Seams& seams, const std::string& name);
 
  private:
-  int64_t layer_, head_size_;
+  int64_t layer_, num_heads_, head_size_;  // num_heads_: uncut
   float norm_epsilon_;
   Linear qkv_, wo_;
   ParameterSpan q_norm_, k_norm_;  // undefined without qk_norm
@@ -33,9 +35,12 @@ class FeedForward {
  public:
   FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block);
   Tensor forward(ExecContext& ctx, const Tensor& x) const;
+  void list_seams(Seams& seams, const std::string& name);
 
  private:
-  bool gated_;
+  Tensor activate(ExecContext& ctx, const Tensor& up) const { return gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_); }
+
+  bool gated_, remake_up_, remake_activated_;
   Activation activation_;
   Linear up_, down_;  // up_: gate | up where gated
 };
@@ -44,21 +49,26 @@ class EmbeddingBlock final : public Block {
  public:
   EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size);
   Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
-  Parameter& table() const { return *table_.members().front(); }
+  void list_seams(Seams& seams) override;
+  Parameter& table() const { return *table_; }
 
  private:
   float dropout_;
-  ParameterSpan table_, positions_;  // positions_: learned positions only
+  Parameter* table_;
+  Embedding embedding_;
 };
 
 class DecoderBlock final : public Block {
  public:
   DecoderBlock(ParameterStore& store, const DecoderConfig& config, int64_t layer, const RopeTable* rope_table);
   Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
-  Attention& attention() { return attention_; }
+  void list_seams(Seams& seams) override;
 
  private:
+  NormResult normalize(ExecContext& ctx, const Norm& norm, const Tensor& residual, const Tensor& branch) const;
+
   float dropout_;
+  bool remake_norms_;
   const RopeTable* rope_table_;  // null: learned positions
   Norm attention_norm_;
   Attention attention_;
@@ -72,11 +82,13 @@ class HeadBlock final : public Block {
   // embedding is in another stage.
   HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied);
   Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const override;
+  void list_seams(Seams& seams) override;
 
  private:
   int64_t vocab_size_;
   Norm final_norm_;
   ParameterSpan output_;
+  std::unique_ptr<VocabularyCut> vocabulary_cut_;
 };
 
 // Blocks [begin, end) of a model: 0 is the embedding, then the layers, last the head.
@@ -103,6 +115,7 @@ class DecoderModel {
   int64_t num_blocks() const { return static_cast<int64_t>(blocks_.size()); }
   const Block& block(int64_t index) const { return *blocks_[static_cast<size_t>(index)]; }
   const DecoderConfig& config() const { return config_; }
+  Seams seams();  // valid as long as the model
   BlockRange range() const { return range_; }
   ParameterStore& store() const { return store_; }
 

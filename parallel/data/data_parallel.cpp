@@ -160,6 +160,7 @@ void DataParallel::reduce(ExecContext& ctx, Held& held, bool last) {
   FlatBuffer& flat = *held.flat;
   held.reduced = last;
   store_.zero_unwritten(ctx, flat);
+  if (before_reduction_) before_reduction_(ctx, flat);
   if (!store_.cut().gradients) {
     if (shard_.size() > 1) reductions_.push_back({&held, shard_.reduce_scatter(ctx, flat.owned_gradients, flat.gradients, Reduction::sum, label_of(flat, ".gradients")), {}, last});
     else replica_sums_.push_back(replica_.all_reduce(ctx, flat.owned_gradients, Reduction::sum, label_of(flat, ".gradients")));

@@ -4,6 +4,7 @@
 // Not here: the cut itself (core/nn/parameter_store.h), which ranks form a group (parallel/mesh.h), the update (core/optim).
 #pragma once
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -38,6 +39,8 @@ class DataParallel {
   DataParallel(const DataParallel&) = delete;
   DataParallel& operator=(const DataParallel&) = delete;
 
+  // What must happen to a buffer's gradients before they are summed over samples, whenever that is.
+  void set_before_reduction(std::function<void(ExecContext&, const FlatBuffer&)> before) { before_reduction_ = std::move(before); }
   FlatCut cut() const;                                       // what the store is to be allocated with
   void follow(ExecContext& ctx, const std::vector<BlockOrder>& chunks);  // after that: which blocks will run; ctx must outlive this
   const BlockHooks& hooks() const { return hooks_; }         // around every block of every pass
@@ -79,6 +82,7 @@ class DataParallel {
   ExecContext* ctx_ = nullptr;
   ProcessGroup shard_, replica_;
   DataParallelOptions options_;
+  std::function<void(ExecContext&, const FlatBuffer&)> before_reduction_;
   BlockHooks hooks_;
   std::deque<Held> held_;
   std::map<std::string, std::vector<Held*>, std::less<>> of_block_;

@@ -16,6 +16,29 @@ TEST_CASE("explain shows each value with its origin and what follows", "[cli]") 
   CHECK(result.err == "note: command line: trainer.train_iters is read as trainer.max_steps\n");
 }
 
+TEST_CASE("explain shows which layers multiply in fp8", "[cli][fp8]") {
+  CHECK_THAT(run_nemo({"explain", "gpt2_124m"}).out, !Contains("fp8 products"));
+  CHECK_THAT(run_nemo({"explain", "gpt2_124m", "trainer.precision=fp8-mixed", "trainer.first_last_layers_bf16=true"}).out,
+             Contains("fp8 products") && Contains("linears of layers 1 to 10"));
+}
+
+TEST_CASE("explain shows what is recomputed and what that leaves of the peak", "[cli][recompute]") {
+  const auto run = [](const std::vector<std::string>& settings) {
+    std::vector<std::string> arguments = {"explain", "gpt2_124m"};
+    arguments.insert(arguments.end(), settings.begin(), settings.end());
+    const auto result = run_nemo(arguments);
+    CHECK(result.exit_code == 0);
+    return result.out;
+  };
+  CHECK_THAT(run({}), !Contains("recomputed"));
+  CHECK_THAT(run({"model.recompute_granularity=full"}), Contains("all layers, in groups of 1; not counted in FLOP"));
+  CHECK_THAT(run({"model.recompute_granularity=full", "model.recompute_method=block", "model.recompute_num_layers=3"}),
+             Contains("the first 3 of 12 layers; not counted in FLOP"));
+  CHECK_THAT(run({"model.recompute_granularity=selective"}), Contains("core_attn of every layer; not counted in FLOP"));
+  CHECK_THAT(run({"model.recompute_granularity=selective", "model.recompute_modules=[layernorm, mlp_act]"}),
+             Contains("layernorm, mlp_act of every layer; not counted in FLOP"));
+}
+
 TEST_CASE("explain plans for as many ranks as asked, also for what cannot run yet", "[cli]") {
   const auto result =
       run_nemo({"explain", "llama3_8b", "parallelism.tensor_model_parallel_size=4", "--world-size", "64", "--json"});

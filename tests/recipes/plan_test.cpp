@@ -133,6 +133,10 @@ TEST_CASE("heads, groups, feed-forward and sequence must be cut evenly", "[recip
   CHECK_THROWS_WITH(
       check("seq_length: 1020", "context_parallel_size: 4", 4),
       "r.yaml:1: model.seq_length: 1020 is not a multiple of 2 x context_parallel_size (8); try: use 1024");
+  CHECK_THROWS_WITH(check("window_size: 100", "context_parallel_size: 2, cp_comm_type: p2p", 2),
+                    "r.yaml:2: parallelism.cp_comm_type: p2p passes whole chunks on, whatever window_size (100) leaves "
+                    "of them; try: all_gather or a2a");
+  CHECK_NOTHROW(check("window_size: 100", "context_parallel_size: 2, cp_comm_type: all_gather", 2));
   CHECK_THROWS_WITH(check("seq_length: 1022", "tensor_model_parallel_size: 4, sequence_parallel: true", 4),
                     "r.yaml:1: model.seq_length: 1022 tokens of a rank are not a multiple of "
                     "tensor_model_parallel_size (4); try: use 1024, or sequence_parallel=false");

@@ -76,15 +76,35 @@ TEST_CASE("a small model learns its text", "[pretrain]") {
   CHECK(std::count(text.begin(), text.end(), '\n') == 60 + 15);
 }
 
+TEST_CASE("all-bf16 states learn as fp32 does", "[pretrain]") {
+  const TemporaryFolder folder;
+  const auto last_loss = [&](std::vector<std::string> states) {
+    states.insert(states.end(), {"trainer.max_steps=120", "data.global_batch_size=8", "optim.lr=5e-3", "checkpoint.save=none", "trainer.val_check_interval=120", "trainer.limit_val_batches=8"});
+    return pretrain(recipe_in(folder, states), {}, {}).validation_loss.value();
+  };
+  const double fp32 = last_loss({"trainer.precision=fp32"});
+  CHECK(fp32 < 1.0);
+  CHECK(last_loss({"trainer.precision=bf16", "optim.moment_dtype=bf16", "optim.grad_reduce_in_fp32=false"}) == Approx(fp32).epsilon(0.05));
+}
+
 TEST_CASE("a run stopped at any step and resumed gives the same bits", "[pretrain]") {
-  const std::string precision = GENERATE("fp32", "bf16-mixed");
+  const std::vector<std::string> states = GENERATE(values<std::vector<std::string>>({
+      {"trainer.precision=fp32"},
+      {"trainer.precision=bf16-mixed"},
+      {"trainer.precision=fp8-mixed"},
+      {"trainer.precision=fp8-mixed", "optim.master_dtype=bf16", "optim.moment_dtype=bf16", "optim.grad_reduce_in_fp32=false"},
+      {"trainer.precision=bf16", "optim.moment_dtype=bf16", "optim.grad_reduce_in_fp32=false"},
+  }));
   const TemporaryFolder whole, parts;
-  const RunResult straight = pretrain(recipe_in(whole, {"trainer.precision=" + precision}), {}, {});
+  const RunResult straight = pretrain(recipe_in(whole, states), {}, {});
   const std::map<std::string, std::string> expected = contents(straight.checkpoint);
   REQUIRE(expected.size() > 20);
+  CHECK(expected.contains("master/embedding.weight") == (states.size() == 1 && states.front().ends_with("-mixed")));
 
   const int64_t stop_at = GENERATE(1, 4, 7);
-  const Recipe recipe = recipe_in(parts, {"trainer.precision=" + precision, "checkpoint.resume_if_exists=true"});
+  std::vector<std::string> overrides = states;
+  overrides.push_back("checkpoint.resume_if_exists=true");
+  const Recipe recipe = recipe_in(parts, overrides);
   RunEvents events;
   int64_t seen = 0;
   events.stop_requested = [&] { return ++seen == stop_at; };
@@ -132,7 +152,12 @@ TEST_CASE("max_time stops a run, which saves", "[pretrain]") {
 
 TEST_CASE("the dry run predicts the run's peak", "[pretrain]") {
   const TemporaryFolder folder;
-  const Recipe recipe = recipe_in(folder, {"trainer.max_steps=2", "checkpoint.save=none", "trainer.val_check_interval=2"});
+  std::vector<std::string> overrides = GENERATE(values<std::vector<std::string>>({
+      {"trainer.precision=fp32"},
+      {"trainer.precision=bf16", "optim.moment_dtype=bf16", "optim.grad_reduce_in_fp32=false"},
+  }));
+  overrides.insert(overrides.end(), {"trainer.max_steps=2", "checkpoint.save=none", "trainer.val_check_interval=2"});
+  const Recipe recipe = recipe_in(folder, overrides);
   size_t measured = 0;
   RunEvents events;
   events.on_step = [&](const StepMetrics& metrics) { measured = metrics.memory_bytes; };

@@ -61,13 +61,23 @@ void check(const TestDevice& device, const CrossEntropyShape& shape) {
   check_close<T>(given.values(), expected.dlogits);
   NEMO_LAUNCH(device, cross_entropy_backward, counted.data(), lse.data(), labels_in.data(), static_cast<const float*>(nullptr),
               state_in.data(), shape);
-  check_close<T>(counted.values(), reference(logits_wide, labels, std::vector<double>(shape.rows, -0.125), shape).dlogits);
+  const auto counted_gradient = reference(logits_wide, labels, std::vector<double>(shape.rows, -0.125), shape).dlogits;
+  check_close<T>(counted.values(), counted_gradient);
+
+  Array<T> at_once(device, logits);
+  Array<float> log_prob_at_once(device, shape.rows), lse_at_once(device, shape.rows);
+  NEMO_LAUNCH(device, cross_entropy_forward_backward, log_prob_at_once.data(), lse_at_once.data(), at_once.data(), labels_in.data(),
+              static_cast<const StepState*>(state_in.data()), shape);
+  check_close<float>(log_prob_at_once.values(), expected.log_prob);
+  check_close<float>(lse_at_once.values(), expected.lse);
+  check_close<T>(at_once.values(), counted_gradient);
 }
 
 void rows(const TestDevice& device) {
   for (const float softcap : {0.0f, 5.0f})
     for (const CrossEntropyShape& shape : {CrossEntropyShape{1, 2, 2, softcap}, {9, 65, 72, softcap}, {6, 513, 640, softcap},
-                                           {37, 1000, 1024, softcap}, {4, 50257, 50304, softcap}}) {
+                                           {37, 1000, 1024, softcap}, {4, 50257, 50304, softcap},
+                                           {3, 128250, 128256, softcap}, {5, 33, 41, softcap}}) {
       check<float>(device, shape);
       check<bf16>(device, shape);
     }
@@ -112,6 +122,12 @@ void not_a_number(const TestDevice& device) {
   const auto values = log_prob.values();
   CHECK(!std::isfinite(values[0]));
   CHECK(!std::isfinite(values[1]));
+  Array<StepState> state(device, std::vector<StepState>{StepState{}});
+  Array<float> at_once(device, 2);
+  NEMO_LAUNCH(device, cross_entropy_forward_backward, at_once.data(), lse.data(), logits_in.data(), labels_in.data(),
+              static_cast<const StepState*>(state.data()), CrossEntropyShape{2, 600, 600});
+  CHECK(!std::isfinite(at_once.values()[0]));
+  CHECK(!std::isfinite(at_once.values()[1]));
 }
 
 void sums(const TestDevice& device) {

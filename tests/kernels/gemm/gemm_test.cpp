@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "kernels/base/plan_book.h"
 #include "tests/kernels/device_array.h"
 #include "tests/kernels/threads.h"
 
@@ -14,7 +15,8 @@ namespace {
 template <class In, class Out>
 void launch(const TestDevice& device, Out* c, const In* a, const In* b, const In* bias, const GemmShape& shape) {
   if (!device.is_cuda()) return gemm_cpu(c, a, b, bias, shape);
-  const std::unique_ptr<CublasLt, void (*)(CublasLt*)> handle(cublaslt_create(false), [](CublasLt* h) { cublaslt_destroy(h); });
+  PlanBook book;
+  const std::unique_ptr<CublasLt, void (*)(CublasLt*)> handle(cublaslt_create(false, book), [](CublasLt* h) { cublaslt_destroy(h); });
   Array<uint8_t> workspace(device, kGemmWorkspaceBytes);
   gemm_cuda(*handle, c, a, b, bias, shape, workspace.data(), device.stream());
   cuda_stream_synchronize(device.stream());

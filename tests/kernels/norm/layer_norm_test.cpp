@@ -50,17 +50,21 @@ void check_forward(const TestDevice& device, LayerNormSize size, bool with_branc
   CHECK(to_doubles(x_in.values()) == s);
 }
 
-template <class T>
-void check_backward_input(const TestDevice& device, LayerNormSize size, bool with_dsum) {
-  CAPTURE(size.rows, size.hidden, with_dsum);
+// Gradients of input, weight and bias: each against fp64, and the same bits whichever others are formed beside it.
+template <class T, class Grad>
+void check_backward(const TestDevice& device, LayerNormSize size, bool with_dsum, bool accumulate) {
+  CAPTURE(size.rows, size.hidden, with_dsum, accumulate, name(dtype_of<T>), name(dtype_of<Grad>));
   const size_t count = size.rows * size.hidden;
   const auto s = random_values<T>(count, 5, 2.0, 0.5), dy = random_values<T>(count, 6), dsum = random_values<T>(count, 7);
   const auto weight = random_values<T>(size.hidden, 8, 0.2, 1.0);
+  const auto before_w = random_values<Grad>(size.hidden, 11), before_b = random_values<Grad>(size.hidden, 12);
   const auto sd = to_doubles(s), gd = to_doubles(dy), rd = to_doubles(dsum), wd = to_doubles(weight);
   const Moments m = moments_of(sd, size);
-  Array<T> s_in(device, s), dy_in(device, dy), dsum_in(device, dsum), w(device, weight), dx(device, count);
-  Array<float> mean(device, {m.mean.begin(), m.mean.end()}), rstd(device, {m.rstd.begin(), m.rstd.end()});
-  std::vector<double> expected(count);
+  std::vector<double> expected(count), dw(size.hidden, 0), db(size.hidden, 0);
+  for (int64_t h = 0; h < size.hidden && accumulate; ++h) {
+    dw[h] = static_cast<double>(static_cast<float>(before_w[h]));
+    db[h] = static_cast<double>(static_cast<float>(before_b[h]));
+  }
   for (int64_t r = 0; r < size.rows; ++r) {
     double total = 0, projection = 0;
     const auto shat = [&](int64_t h) { return (sd[r * size.hidden + h] - m.mean[r]) * m.rstd[r]; };
@@ -71,60 +75,38 @@ void check_backward_input(const TestDevice& device, LayerNormSize size, bool wit
     for (int64_t h = 0; h < size.hidden; ++h) {
       const int64_t i = r * size.hidden + h;
       expected[i] = m.rstd[r] * (wd[h] * gd[i] - total - shat(h) * projection) + (with_dsum ? rd[i] : 0);
+      dw[h] += gd[i] * shat(h);
+      db[h] += gd[i];
     }
   }
-  const auto launch = [&](T* out) {
-    NEMO_LAUNCH(device, layer_norm_backward_input, out, dy_in.data(), with_dsum ? dsum_in.data() : static_cast<T*>(nullptr),
-                s_in.data(), mean.data(), rstd.data(), w.data(), size);
-  };
-  launch(dx.data());
-  check_close<T>(dx.values(), expected);
-  if (with_dsum) {
-    launch(dsum_in.data());
-    check_close<T>(dsum_in.values(), expected);
-  } else {
-    launch(dy_in.data());
-    check_close<T>(dy_in.values(), expected);
-  }
-}
-
-template <class T, class Grad>
-void check_backward_weight(const TestDevice& device, LayerNormSize size, bool accumulate) {
-  CAPTURE(size.rows, size.hidden, accumulate);
-  const size_t count = size.rows * size.hidden;
-  const auto s = random_values<T>(count, 9, 2.0, 0.5), dy = random_values<T>(count, 10);
-  const auto before_w = random_values<Grad>(size.hidden, 11), before_b = random_values<Grad>(size.hidden, 12);
-  const auto sd = to_doubles(s), gd = to_doubles(dy);
-  const Moments m = moments_of(sd, size);
-  std::vector<double> dw(size.hidden, 0), db(size.hidden, 0);
-  for (size_t i = 0; i < count; ++i) {
-    dw[i % size.hidden] += gd[i] * (sd[i] - m.mean[i / size.hidden]) * m.rstd[i / size.hidden];
-    db[i % size.hidden] += gd[i];
-  }
-  if (accumulate) {
-    for (int64_t h = 0; h < size.hidden; ++h) {
-      dw[h] += static_cast<double>(static_cast<float>(before_w[h]));
-      db[h] += static_cast<double>(static_cast<float>(before_b[h]));
-    }
-  }
-  Array<T> s_in(device, s), dy_in(device, dy);
+  Array<T> s_in(device, s), w(device, weight);
   Array<float> mean(device, {m.mean.begin(), m.mean.end()}), rstd(device, {m.rstd.begin(), m.rstd.end()});
-  const auto run = [&](bool weight, bool bias) {
+  struct Result { std::vector<T> dx; std::vector<Grad> dweight, dbias; };
+  enum class Over { nothing, dy, dsum };
+  const auto run = [&](bool input, bool weighted, bool biased, Over over) -> Result {
+    Array<T> dy_in(device, dy), dsum_in(device, dsum), dx(device, count);
+    Array<T>& out = over == Over::dy ? dy_in : over == Over::dsum ? dsum_in : dx;
     Array<Grad> out_w = accumulate ? Array<Grad>(device, before_w) : Array<Grad>(device, size.hidden);
     Array<Grad> out_b = accumulate ? Array<Grad>(device, before_b) : Array<Grad>(device, size.hidden);
-    Array<float> scratch(device, norm_scratch_floats(size.hidden));
-    NEMO_LAUNCH(device, layer_norm_backward_weight, weight ? out_w.data() : static_cast<Grad*>(nullptr), accumulate,
-                bias ? out_b.data() : static_cast<Grad*>(nullptr), accumulate, dy_in.data(), s_in.data(), mean.data(), rstd.data(), size,
-                scratch.data());
+    Array<float> scratch(device, norm_scratch_floats(size.hidden, 2));
+    NEMO_LAUNCH(device, layer_norm_backward, input ? out.data() : static_cast<T*>(nullptr), weighted ? out_w.data() : static_cast<Grad*>(nullptr), accumulate,
+                biased ? out_b.data() : static_cast<Grad*>(nullptr), accumulate, dy_in.data(), with_dsum ? dsum_in.data() : static_cast<T*>(nullptr), s_in.data(), mean.data(),
+                rstd.data(), w.data(), size, scratch.data());
     scratch.values();  // looks at the guard
-    if (weight) check_close<Grad>(out_w.values(), dw);
-    if (bias) check_close<Grad>(out_b.values(), db);
-    return weight ? out_w.values() : out_b.values();
+    return {input ? out.values() : std::vector<T>(), weighted ? out_w.values() : std::vector<Grad>(), biased ? out_b.values() : std::vector<Grad>()};
   };
-  const auto both = run(true, true);
-  CHECK(same_bits(both, run(true, false)));
-  run(false, true);
-  if (!device.is_cuda()) check_same_bits_for_any_thread_count([&] { return run(true, true); });
+  const Result all = run(true, true, true, Over::nothing);
+  if (size.hidden > 1) check_close<T>(all.dx, expected);  // of one element the gradient is exactly zero, and only rounding is left
+  if (size.hidden > 1) check_close<Grad>(all.dweight, dw);
+  check_close<Grad>(all.dbias, db);
+  CHECK(same_bits(run(true, false, false, Over::nothing).dx, all.dx));
+  CHECK(same_bits(run(false, true, false, Over::nothing).dweight, all.dweight));
+  CHECK(same_bits(run(true, false, true, Over::nothing).dbias, all.dbias));
+  const Result in_place = run(true, true, true, with_dsum ? Over::dsum : Over::dy);
+  CHECK(same_bits(in_place.dx, all.dx));
+  CHECK(same_bits(in_place.dweight, all.dweight));
+  CHECK(same_bits(in_place.dbias, all.dbias));
+  if (!device.is_cuda()) check_same_bits_for_any_thread_count([&] { return run(true, true, true, Over::nothing).dweight; });
 }
 
 const LayerNormSize kSizes[] = {{1, 1}, {3, 7}, {5, 128}, {70, 37}, {130, 260}, {9, 769}, {2, 4100}};
@@ -137,27 +119,26 @@ void forward(const TestDevice& device) {
     }
 }
 
-void backward_input(const TestDevice& device) {
-  for (const LayerNormSize& size : kSizes) {
-    if (size.hidden == 1) continue;  // the gradient is exactly zero there, and only rounding is left
+void backward(const TestDevice& device) {
+  for (const LayerNormSize& size : kSizes)
     for (const bool with_dsum : {false, true}) {
-      check_backward_input<float>(device, size, with_dsum);
-      check_backward_input<bf16>(device, size, with_dsum);
+      check_backward<float, float>(device, size, with_dsum, !with_dsum);
+      check_backward<bf16, float>(device, size, with_dsum, !with_dsum);
+      check_backward<bf16, bf16>(device, size, with_dsum, with_dsum);
     }
-  }
 }
 
-void backward_weight(const TestDevice& device) {
-  for (const LayerNormSize& size : {LayerNormSize{3, 7}, {70, 37}, {300, 128}, {1000, 33}, {17000, 5}})
+// More rows than any device holds blocks for, so that each block walks several.
+void backward_of_many_rows(const TestDevice& device) {
+  for (const LayerNormSize& size : {LayerNormSize{300, 128}, {1000, 33}, {17000, 5}, {1301, 768}, {900, 2048}, {600, 2304}})
     for (const bool accumulate : {false, true}) {
-      check_backward_weight<float, float>(device, size, accumulate);
-      check_backward_weight<bf16, float>(device, size, accumulate);
-      check_backward_weight<bf16, bf16>(device, size, accumulate);
+      check_backward<float, float>(device, size, accumulate, accumulate);
+      check_backward<bf16, bf16>(device, size, !accumulate, accumulate);
     }
 }
 
 }  // namespace
 
 NEMO_KERNEL_TEST("layer_norm forward follows the formula", "[layer_norm]", forward)
-NEMO_KERNEL_TEST("layer_norm backward for the input follows the formula", "[layer_norm]", backward_input)
-NEMO_KERNEL_TEST("layer_norm backward for weight and bias sums over rows", "[layer_norm]", backward_weight)
+NEMO_KERNEL_TEST("layer_norm backward follows the formula, each gradient alone as together", "[layer_norm]", backward)
+NEMO_KERNEL_TEST("layer_norm backward sums over many rows", "[layer_norm]", backward_of_many_rows)

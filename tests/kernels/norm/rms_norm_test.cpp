@@ -66,13 +66,16 @@ void check_forward(const TestDevice& device, const Layout& layout, bool with_bra
   CHECK(same_bits(x_in.values(), s));
 }
 
-template <class T>
-void check_backward_input(const TestDevice& device, const Layout& layout, bool with_dsum) {
-  CAPTURE(layout.tokens, layout.heads, layout.hidden, layout.stride, with_dsum);
+// Input gradient, weight gradient and both at once: each against fp64, and the same bits alone as together.
+template <class T, class Grad>
+void check_backward(const TestDevice& device, const Layout& layout, bool with_dsum, bool accumulate) {
+  CAPTURE(layout.tokens, layout.heads, layout.hidden, layout.stride, with_dsum, accumulate, name(dtype_of<T>), name(dtype_of<Grad>));
   const auto s = random_values<T>(layout.count(), 5, 2.0), dy = random_values<T>(layout.count(), 6), dsum = random_values<T>(layout.count(), 7);
   const auto weight = random_values<T>(layout.hidden, 8, 0.2, 1.0), before = random_values<T>(layout.count(), 9);
+  const auto before_weight = random_values<Grad>(layout.hidden, 10);
   const auto sd = to_doubles(s), gd = to_doubles(dy), rd = to_doubles(dsum), wd = to_doubles(weight), scale = rstd_of(sd, layout);
-  std::vector<double> expected;
+  std::vector<double> expected, expected_weight(layout.hidden, 0);
+  for (int64_t h = 0; h < layout.hidden && accumulate; ++h) expected_weight[h] = static_cast<double>(static_cast<float>(before_weight[h]));
   for (int64_t r = 0; r < layout.rows(); ++r) {
     double projection = 0;
     for (int64_t h = 0; h < layout.hidden; ++h)
@@ -80,44 +83,32 @@ void check_backward_input(const TestDevice& device, const Layout& layout, bool w
     for (int64_t h = 0; h < layout.hidden; ++h) {
       const size_t i = layout.at(r, h);
       expected.push_back(scale[r] * (wd[h] * gd[i] - sd[i] * scale[r] * projection) + (with_dsum ? rd[i] : 0));
+      expected_weight[h] += gd[i] * sd[i] * scale[r];
     }
   }
-  Array<T> s_in(device, s), dy_in(device, dy), dsum_in(device, dsum), w(device, weight), dx(device, before);
+  Array<T> s_in(device, s), w(device, weight);
   Array<float> rstd(device, {scale.begin(), scale.end()});
-  const auto launch = [&](T* out) {
-    NEMO_LAUNCH(device, rms_norm_backward_input, out, dy_in.data(), with_dsum ? dsum_in.data() : static_cast<T*>(nullptr), s_in.data(),
-                rstd.data(), w.data(), layout.size());
-  };
-  launch(dx.data());
-  check_close<T>(rows_of(dx.values(), before, layout), expected);
-  Array<T>& in_place = with_dsum ? dsum_in : dy_in;
-  launch(in_place.data());
-  check_close<T>(rows_of(in_place.values(), with_dsum ? dsum : dy, layout), expected);
-}
-
-template <class T, class Grad>
-void check_backward_weight(const TestDevice& device, const Layout& layout, bool accumulate) {
-  CAPTURE(layout.tokens, layout.heads, layout.hidden, layout.stride, accumulate);
-  const auto s = random_values<T>(layout.count(), 10, 2.0), dy = random_values<T>(layout.count(), 11);
-  const auto before = random_values<Grad>(layout.hidden, 12);
-  const auto sd = to_doubles(s), gd = to_doubles(dy), scale = rstd_of(sd, layout);
-  std::vector<double> expected(layout.hidden, 0);
-  for (int64_t h = 0; h < layout.hidden; ++h) {
-    if (accumulate) expected[h] = static_cast<double>(static_cast<float>(before[h]));
-    for (int64_t r = 0; r < layout.rows(); ++r) expected[h] += gd[layout.at(r, h)] * sd[layout.at(r, h)] * scale[r];
-  }
-  Array<T> s_in(device, s), dy_in(device, dy);
-  Array<float> rstd(device, {scale.begin(), scale.end()});
-  const auto run = [&] {
-    Array<Grad> dweight = accumulate ? Array<Grad>(device, before) : Array<Grad>(device, layout.hidden);
-    Array<float> scratch(device, norm_scratch_floats(layout.hidden));
-    NEMO_LAUNCH(device, rms_norm_backward_weight, dweight.data(), accumulate, dy_in.data(), s_in.data(), rstd.data(), layout.size(),
-                scratch.data());
+  struct Result { std::vector<T> dx; std::vector<Grad> dweight; };
+  enum class Over { nothing, dy, dsum };
+  const auto run = [&](bool input, bool weighted, Over over) -> Result {
+    Array<T> dy_in(device, dy), dsum_in(device, dsum), dx(device, before);
+    Array<T>& out = over == Over::dy ? dy_in : over == Over::dsum ? dsum_in : dx;
+    Array<Grad> dweight = accumulate ? Array<Grad>(device, before_weight) : Array<Grad>(device, layout.hidden);
+    Array<float> scratch(device, norm_scratch_floats(layout.hidden, 1));
+    NEMO_LAUNCH(device, rms_norm_backward, input ? out.data() : static_cast<T*>(nullptr), weighted ? dweight.data() : static_cast<Grad*>(nullptr), accumulate, dy_in.data(),
+                with_dsum ? dsum_in.data() : static_cast<T*>(nullptr), s_in.data(), rstd.data(), w.data(), layout.size(), weighted ? scratch.data() : static_cast<float*>(nullptr));
     scratch.values();  // looks at the guard
-    return dweight.values();
+    return {input ? rows_of(out.values(), over == Over::dy ? dy : over == Over::dsum ? dsum : before, layout) : std::vector<T>(), weighted ? dweight.values() : std::vector<Grad>()};
   };
-  check_close<Grad>(run(), expected);
-  if (!device.is_cuda()) check_same_bits_for_any_thread_count(run);
+  const Result both = run(true, true, Over::nothing);
+  if (layout.hidden > 1) check_close<T>(both.dx, expected);  // of one element the gradient is nearly zero, and only rounding is left
+  check_close<Grad>(both.dweight, expected_weight);
+  CHECK(same_bits(run(true, false, Over::nothing).dx, both.dx));
+  CHECK(same_bits(run(false, true, Over::nothing).dweight, both.dweight));
+  const Result in_place = run(true, true, with_dsum ? Over::dsum : Over::dy);
+  CHECK(same_bits(in_place.dx, both.dx));
+  CHECK(same_bits(in_place.dweight, both.dweight));
+  if (!device.is_cuda()) check_same_bits_for_any_thread_count([&] { return run(true, true, Over::nothing).dweight; });
 }
 
 const Layout kLayouts[] = {{1, 1, 1, 1},     {3, 1, 7, 7},    {5, 1, 128, 128},  {70, 1, 37, 37},     {9, 1, 769, 769},
@@ -131,27 +122,26 @@ void forward(const TestDevice& device) {
     }
 }
 
-void backward_input(const TestDevice& device) {
-  for (const Layout& layout : kLayouts) {
-    if (layout.hidden == 1) continue;  // the gradient is nearly zero there, and only rounding is left
+void backward(const TestDevice& device) {
+  for (const Layout& layout : kLayouts)
     for (const bool with_dsum : {false, true}) {
-      check_backward_input<float>(device, layout, with_dsum);
-      check_backward_input<bf16>(device, layout, with_dsum);
+      check_backward<float, float>(device, layout, with_dsum, !with_dsum);
+      check_backward<bf16, float>(device, layout, with_dsum, !with_dsum);
+      check_backward<bf16, bf16>(device, layout, with_dsum, with_dsum);
     }
-  }
 }
 
-void backward_weight(const TestDevice& device) {
-  for (const Layout& layout : {Layout{3, 1, 7, 7}, {300, 1, 128, 128}, {1000, 1, 33, 33}, {17000, 1, 5, 5}, {150, 4, 32, 256}})
+// More rows than any device holds blocks for, so that each block walks several.
+void backward_of_many_rows(const TestDevice& device) {
+  for (const Layout& layout : {Layout{300, 1, 128, 128}, {1000, 1, 33, 33}, {17000, 1, 5, 5}, {1500, 4, 32, 256}, {1301, 1, 768, 768}, {900, 1, 2048, 2048}, {600, 1, 2304, 2304}})
     for (const bool accumulate : {false, true}) {
-      check_backward_weight<float, float>(device, layout, accumulate);
-      check_backward_weight<bf16, float>(device, layout, accumulate);
-      check_backward_weight<bf16, bf16>(device, layout, accumulate);
+      check_backward<float, float>(device, layout, accumulate, accumulate);
+      check_backward<bf16, bf16>(device, layout, !accumulate, accumulate);
     }
 }
 
 }  // namespace
 
 NEMO_KERNEL_TEST("rms_norm forward follows the formula, also per head in a packed projection", "[rms_norm]", forward)
-NEMO_KERNEL_TEST("rms_norm backward for the input follows the formula", "[rms_norm]", backward_input)
-NEMO_KERNEL_TEST("rms_norm backward for the weight sums over rows", "[rms_norm]", backward_weight)
+NEMO_KERNEL_TEST("rms_norm backward follows the formula, each gradient alone as together", "[rms_norm]", backward)
+NEMO_KERNEL_TEST("rms_norm backward sums over many rows", "[rms_norm]", backward_of_many_rows)

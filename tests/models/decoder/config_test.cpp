@@ -73,6 +73,86 @@ TEST_CASE("shapes that cannot be", "[models]") {
       "config.json: rope_scaling.high_freq_factor: must be above low_freq_factor; try: use 4 with low_freq_factor 1");
 }
 
+TEST_CASE("recompute settings are completed", "[models][recompute]") {
+  DecoderConfig config;
+  config.resolve();
+  CHECK(config.recompute_modules.empty());
+  CHECK(config.recompute_method == RecomputeMethod::none);
+
+  config.recompute_granularity = RecomputeGranularity::selective;
+  config.resolve();
+  CHECK(config.recompute_modules == std::vector<std::string>{"core_attn"});
+  CHECK(config.recomputes("core_attn"));
+  CHECK_FALSE(config.recomputes("mlp"));
+  CHECK(config.recomputed_layers(0) == 0);
+
+  config = {}, config.recompute_granularity = RecomputeGranularity::full;
+  config.resolve();
+  CHECK(config.recompute_method == RecomputeMethod::uniform);
+  CHECK(config.recompute_num_layers == 1);
+  config.recompute_num_layers = 5;  // of 12: 5, 5, 2
+  CHECK(config.recomputed_layers(0) == 5);
+  CHECK(config.recomputed_layers(10) == 2);
+  CHECK(config.recomputed_layers(12) == 0);
+  CHECK(config.recomputed_layers(-1) == 0);
+  config.recompute_method = RecomputeMethod::block;
+  CHECK(config.recomputed_layers(4) == 1);
+  CHECK(config.recomputed_layers(5) == 0);
+  CHECK_FALSE(config.recomputes("core_attn"));
+}
+
+TEST_CASE("recompute settings that contradict each other", "[models][recompute]") {
+  const auto full = [](RecomputeMethod method, int64_t num_layers) {
+    DecoderConfig config;
+    config.recompute_granularity = RecomputeGranularity::full, config.recompute_method = method,
+    config.recompute_num_layers = num_layers;
+    return config;
+  };
+  const auto selective = [](const std::string& module) {
+    DecoderConfig config;
+    config.recompute_granularity = RecomputeGranularity::selective, config.recompute_modules = {"layernorm", module};
+    return config;
+  };
+  CHECK_NOTHROW(check(full(RecomputeMethod::none, 0)));
+  CHECK_NOTHROW(check(full(RecomputeMethod::uniform, 5)));
+  CHECK_NOTHROW(check(full(RecomputeMethod::block, 12)));
+  CHECK_NOTHROW(check(selective("mlp_act")));
+
+  CHECK_THROWS_WITH(check(full(RecomputeMethod::none, 4)),
+                    "config.json: recompute_num_layers: 4 needs a recompute_method to say of what; try: "
+                    "recompute_method=uniform for groups of 4, block for the first 4 layers");
+  CHECK_THROWS_WITH(check(full(RecomputeMethod::block, 0)),
+                    "config.json: recompute_num_layers: is not given, and recompute_method block recomputes that many "
+                    "layers; try: 1 to 12, or recompute_method=uniform");
+  CHECK_THROWS_WITH(check(full(RecomputeMethod::uniform, 13)),
+                    "config.json: recompute_num_layers: 13 is above num_layers (12); try: 12 or less");
+  CHECK_THROWS_WITH(check(selective("core_atn")),
+                    "config.json: recompute_modules: no module is called 'core_atn'; try: core_attn");
+  CHECK_THROWS_WITH(
+      check(selective("optimizer")),
+      "config.json: recompute_modules: no module is called 'optimizer'; try: core_attn, layernorm, mlp or mlp_act");
+  CHECK_THROWS_WITH(
+      check(selective("moe_act")),
+      "config.json: recompute_modules: no model has the part 'moe_act' yet in this version; try: mlp_act");
+  CHECK_THROWS_WITH(check(selective("mla_up_proj")),
+                    "config.json: recompute_modules: no model has the part 'mla_up_proj' yet in this version; try: "
+                    "core_attn, layernorm, mlp or mlp_act");
+
+  DecoderConfig config;
+  config.recompute_method = RecomputeMethod::block;
+  CHECK_THROWS_WITH(check(config),
+                    "config.json: recompute_method: needs recompute_granularity full, which is none; try: "
+                    "recompute_granularity=full, or leave this key out");
+  config = selective("mlp"), config.recompute_num_layers = 2;
+  CHECK_THROWS_WITH(check(config),
+                    "config.json: recompute_num_layers: needs recompute_granularity full, which is selective; try: "
+                    "recompute_granularity=full, or leave this key out");
+  config = full(RecomputeMethod::uniform, 1), config.recompute_modules = {"mlp"};
+  CHECK_THROWS_WITH(check(config),
+                    "config.json: recompute_modules: needs recompute_granularity selective, which is full; try: "
+                    "recompute_granularity=selective, or leave this key out");
+}
+
 TEST_CASE("the key that was written is the one blamed", "[models]") {
   DecoderConfig config;
   config.hidden_size = 100;
