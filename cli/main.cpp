@@ -12,6 +12,7 @@
 #include "cli/doctor_command.h"
 #include "cli/explain_command.h"
 #include "cli/generate_command.h"
+#include "cli/launch_command.h"
 #include "cli/pretrain_command.h"
 #include "cli/recipes_command.h"
 #include "cli/version_command.h"
@@ -36,6 +37,7 @@ Exit codes: 0 ok, 2 bad usage or recipe, 1 failure, 130 and 143 when stopped by 
 
 void add_commands(CLI::App& app) {
   nemo::add_pretrain_command(app);
+  nemo::add_launch_command(app);
   nemo::add_generate_command(app);
   nemo::add_recipes_command(app);
   nemo::add_explain_command(app, [](const nemo::Recipe& recipe, const nemo::Plan& plan) { return nemo::estimate_memory(recipe, plan, nemo::DeviceType::cuda); });

@@ -19,9 +19,10 @@ if(NOT NEMO_CUDA STREQUAL "OFF")
     find_path(CUPTI_INCLUDE_DIR cupti.h HINTS ${header_folders} PATH_SUFFIXES ../extras/CUPTI/include)  # may be absent
     find_path(CUDNN_INCLUDE_DIR cudnn.h HINTS ${header_folders})
     find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h HINTS ${header_folders})
-    foreach(header CUBLASLT CUDNN CUDNN_FRONTEND)
+    find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${header_folders})
+    foreach(header CUBLASLT CUDNN CUDNN_FRONTEND NCCL)
       if(NOT ${header}_INCLUDE_DIR)
-        message(FATAL_ERROR "The CUDA build needs cublasLt.h, cudnn.h (cuDNN 9) and cudnn_frontend.h: run scripts/install, give the "
+        message(FATAL_ERROR "The CUDA build needs cublasLt.h, cudnn.h (cuDNN 9), nccl.h and cudnn_frontend.h: run scripts/install, give the "
                             "folder with -D${header}_INCLUDE_DIR=..., or build with -DNEMO_CUDA=OFF")
       endif()
     endforeach()
@@ -37,7 +38,7 @@ endif()
 
 function(nemo_link_cuda target)
   target_link_libraries(${target} PUBLIC CUDA::cudart_static)
-  target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_FRONTEND_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR} ${CUBLASLT_INCLUDE_DIR}
+  target_include_directories(${target} SYSTEM PRIVATE ${CUDNN_FRONTEND_INCLUDE_DIR} ${CUDNN_INCLUDE_DIR} ${CUBLASLT_INCLUDE_DIR} ${NCCL_INCLUDE_DIR}
                                                       ${CUDAToolkit_INCLUDE_DIRS} $<$<BOOL:${CUPTI_INCLUDE_DIR}>:${CUPTI_INCLUDE_DIR}>)
   target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-lineinfo>")
   set_source_files_properties(kernels/base/cuda_libraries_cuda.cpp PROPERTIES

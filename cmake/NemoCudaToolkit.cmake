@@ -106,7 +106,7 @@ if(CMAKE_SCRIPT_MODE_FILE)
   if(nvcc)
     execute_process(COMMAND ${CMAKE_COMMAND} -E echo "nvcc ${nvcc}")
     nemo_cuda_folders(${nvcc} folders include)
-    foreach(header cublasLt.h cudnn.h cudnn_frontend.h)
+    foreach(header cublasLt.h cudnn.h nccl.h cudnn_frontend.h)
       find_path(folder ${header} PATHS ${folders} /usr/local/include /usr/include /usr/include/x86_64-linux-gnu
                 /usr/include/aarch64-linux-gnu NO_DEFAULT_PATH NO_CACHE)
       if(NOT folder)

@@ -35,6 +35,7 @@ struct ParallelismConfig {
   int64_t expert_tensor_parallel_size = 1;
   DataParallelSharding data_parallel_sharding_strategy = DataParallelSharding::no_shard;
   int64_t num_distributed_optimizer_instances = 1;
+  double comm_timeout_s = 600;
 
   template <class Visit>
   void fields(Visit&& visit) {
@@ -61,6 +62,9 @@ struct ParallelismConfig {
           "what data-parallel ranks share out: nothing, optimizer state, also gradients, also parameters");
     visit("num_distributed_optimizer_instances", num_distributed_optimizer_instances,
           "copies of the sharded state over the data-parallel ranks", Positive{}, AtMost{1e6});
+    visit("comm_timeout_s", comm_timeout_s,
+          "seconds after which ranks that do not meet end the run with a report of where each stands", Positive{},
+          AtMost{1e6});
   }
 };
 

@@ -53,7 +53,7 @@ TrainerOptions tiny_options(const TinyModel& model, const Layout& layout) {
   config.share_embeddings_and_output_weights = model.tied;
   config.hidden_dropout = config.attention_dropout = config.embedding_dropout = 0.1;
   config.resolve();
-  TrainerOptions options{.model = config, .padded_vocab_size = 96, .gradient_clip_val = 1.0, .max_steps = 10, .parallelism = layout.parallelism, .seed = 99};
+  TrainerOptions options{.model = config, .padded_vocab_size = 96, .optim = {}, .gradient_clip_val = 1.0, .max_steps = 10, .parallelism = layout.parallelism, .seed = 99};
   options.optim.lr = 3e-3;
   options.optim.sched.warmup_steps = 2;
   options.optim.overlap_grad_reduce = options.optim.overlap_param_gather = layout.overlap;
