@@ -8,12 +8,13 @@
 
 #include "core/nn/parameter_store.h"
 #include "core/nn/token_layout.h"
+#include "core/ops/linear.h"
 
 namespace nemo {
 
 class ExecContext;
 
-// Something added to a linear's output: y + f(x).
+// Something added to a linear's output: y + f(x), x as it came to the linear.
 class LinearAddition {
  public:
   virtual ~LinearAddition() = default;
@@ -24,8 +25,8 @@ class LinearAddition {
 class LinearBoundary {
  public:
   virtual ~LinearBoundary() = default;
-  virtual Tensor enter(ExecContext& ctx, const Tensor& x) const = 0;
-  virtual Tensor leave(ExecContext& ctx, const Tensor& y) const = 0;
+  virtual const LinearEntrance* entrance() const { return nullptr; }
+  virtual Tensor leave(ExecContext& ctx, const Tensor& y) const { return y; }
 };
 
 class Linear {

@@ -12,8 +12,14 @@ Tensor sum_onto_stream(ExecContext& ctx, const Tensor& y, const TensorRanks& ran
 
 }  // namespace
 
-Tensor ColumnBoundary::enter(ExecContext& ctx, const Tensor& x) const {
-  return ranks_.stream_is_cut ? gather_rows_of_ranks(ctx, x, ranks_.group, name_ + " input") : copy_to_ranks(ctx, x, ranks_.group, name_ + " input");
+PendingTensor ColumnBoundary::enter(ExecContext& ctx, const Tensor& x) const {
+  if (!ranks_.stream_is_cut) return [x](ExecContext&) { return x; };
+  return start_gathering_rows(ctx, x, ranks_.group, name_ + " input");
+}
+
+PendingTensor ColumnBoundary::leave_gradient(ExecContext& ctx, const Tensor& dx) const {
+  const std::string label = name_ + " input gradient";
+  return ranks_.stream_is_cut ? start_summing_rows(ctx, dx, ranks_.group, label) : start_summing(ctx, dx, ranks_.group, label);
 }
 
 Tensor RowBoundary::leave(ExecContext& ctx, const Tensor& y) const {

@@ -17,11 +17,12 @@ struct TensorRanks {
 };
 
 // Before a matrix whose columns (output features) are cut: all tokens come in.
-class ColumnBoundary final : public LinearBoundary {
+class ColumnBoundary final : public LinearBoundary, public LinearEntrance {
  public:
   ColumnBoundary(TensorRanks ranks, std::string name) : ranks_(std::move(ranks)), name_(std::move(name)) {}
-  Tensor enter(ExecContext& ctx, const Tensor& x) const override;
-  Tensor leave(ExecContext& ctx, const Tensor& y) const override { return y; }
+  const LinearEntrance* entrance() const override { return this; }
+  PendingTensor enter(ExecContext& ctx, const Tensor& x) const override;
+  PendingTensor leave_gradient(ExecContext& ctx, const Tensor& dx) const override;
 
  private:
   TensorRanks ranks_;
@@ -32,7 +33,6 @@ class ColumnBoundary final : public LinearBoundary {
 class RowBoundary final : public LinearBoundary {
  public:
   RowBoundary(TensorRanks ranks, std::string name) : ranks_(std::move(ranks)), name_(std::move(name)) {}
-  Tensor enter(ExecContext& ctx, const Tensor& x) const override { return x; }
   Tensor leave(ExecContext& ctx, const Tensor& y) const override;
 
  private:

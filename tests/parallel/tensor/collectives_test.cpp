@@ -45,18 +45,10 @@ TEST_CASE("collectives of tensor ranks are each other's gradients", "[parallel][
     const ProcessGroup group = rank.world();
     const float own = static_cast<float>(100 * (rank.rank + 1));
     const Floats mine{own, own + 1, own + 2, own + 3}, sum{300, 302, 304, 306};
-    auto [copied, copied_gradient] =
-        value_and_gradient(rank, 2, [&](const Tensor& x) { return copy_to_ranks(rank.ctx, x, group, "x"); });
-    expect_floats(copied, mine, "copy");
-    expect_floats(copied_gradient, sum, "copy gradient");
     auto [summed, summed_gradient] =
         value_and_gradient(rank, 2, [&](const Tensor& x) { return sum_over_ranks(rank.ctx, x, group, "x"); });
     expect_floats(summed, sum, "sum");
     expect_floats(summed_gradient, mine, "sum gradient");
-    auto [gathered, gathered_gradient] =
-        value_and_gradient(rank, 1, [&](const Tensor& x) { return gather_rows_of_ranks(rank.ctx, x, group, "x"); });
-    expect_floats(gathered, {100, 101, 200, 201}, "gather");
-    expect_floats(gathered_gradient, rank.rank == 0 ? Floats{300, 302} : Floats{304, 306}, "gather gradient");
     auto [scattered, scattered_gradient] =
         value_and_gradient(rank, 2, [&](const Tensor& x) { return sum_and_scatter_rows(rank.ctx, x, group, "x"); });
     expect_floats(scattered, rank.rank == 0 ? Floats{300, 302} : Floats{304, 306}, "scatter");
