@@ -51,13 +51,23 @@ Layout layout(const std::string& name, int world_size, int64_t pp, int64_t vpp, 
   return {name, world_size, parallelism};
 }
 
+// The same over tensor ranks, with sequence parallelism, and context ranks.
+Layout cut_model(Layout layout, int64_t tensor, int64_t context) {
+  layout.parallelism.tensor_model_parallel_size = tensor;
+  layout.parallelism.sequence_parallel = tensor > 1;
+  layout.parallelism.context_parallel_size = context;
+  return layout;
+}
+
 const std::map<std::string, Layout>& layouts() {
   static const auto kLayouts = [] {
     std::map<std::string, Layout> by_name;
     for (const Layout& each : {layout("one", 1, 1, 1, no_shard), layout("dp4", 4, 1, 1, no_shard), layout("dp2 optim", 2, 1, 1, optim), layout("dp4 optim_grads", 4, 1, 1, optim_grads),
                                layout("dp4 fsdp", 4, 1, 1, optim_grads_params), layout("dp8 fsdp", 8, 1, 1, optim_grads_params),
                                layout("dp4 fsdp in 2 instances", 4, 1, 1, optim_grads_params, 2), layout("pp2", 2, 2, 1, no_shard), layout("pp4 of 2 1 1 0", 4, 4, 1, no_shard, 1, {2, 1, 1, 0}),
-                               layout("pp2 in 2 chunks", 2, 2, 2, no_shard), layout("dp2 pp2 optim", 4, 2, 1, optim), layout("dp2 pp2 fsdp", 4, 2, 1, optim_grads_params)})
+                               layout("pp2 in 2 chunks", 2, 2, 2, no_shard), layout("dp2 pp2 optim", 4, 2, 1, optim), layout("dp2 pp2 fsdp", 4, 2, 1, optim_grads_params),
+                               cut_model(layout("tp2", 2, 1, 1, no_shard), 2, 1), cut_model(layout("tp4", 4, 1, 1, no_shard), 4, 1), cut_model(layout("tp2 dp2 fsdp", 4, 1, 1, optim_grads_params), 2, 1),
+                               cut_model(layout("cp2 dp2 optim", 4, 1, 1, optim), 1, 2), cut_model(layout("tp2 cp2 pp2", 8, 2, 1, no_shard), 2, 2)})
       by_name[each.name] = each;
     return by_name;
   }();
@@ -103,7 +113,9 @@ TEST_CASE("a run saved under one layout goes on under another", "[layouts][check
   struct Pair { std::string from, to; };
   const std::vector<Pair> pairs = {{"one", "dp4 fsdp"}, {"dp4 fsdp", "one"}, {"dp4", "dp2 optim"}, {"dp2 optim", "dp4"}, {"dp4 optim_grads", "pp2"}, {"pp2", "dp8 fsdp"},
                                    {"dp8 fsdp", "pp4 of 2 1 1 0"}, {"pp4 of 2 1 1 0", "dp4 fsdp in 2 instances"}, {"dp4 fsdp in 2 instances", "pp2 in 2 chunks"}, {"pp2 in 2 chunks", "one"},
-                                   {"one", "dp2 pp2 optim"}, {"dp2 pp2 optim", "dp2 pp2 fsdp"}, {"dp2 pp2 fsdp", "dp4 optim_grads"}, {"dp4 fsdp", "dp4 fsdp"}, {"pp2", "one"}};
+                                   {"one", "dp2 pp2 optim"}, {"dp2 pp2 optim", "dp2 pp2 fsdp"}, {"dp2 pp2 fsdp", "dp4 optim_grads"}, {"dp4 fsdp", "dp4 fsdp"}, {"pp2", "one"},
+                                   {"one", "tp2"}, {"tp2", "tp4"}, {"tp4", "dp4 fsdp"}, {"dp4 fsdp", "tp2 dp2 fsdp"}, {"tp2 dp2 fsdp", "cp2 dp2 optim"}, {"cp2 dp2 optim", "tp2 cp2 pp2"},
+                                   {"tp2 cp2 pp2", "one"}, {"tp2 dp2 fsdp", "tp2 dp2 fsdp"}};
   const TinyModel model = GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
   const std::vector<StepNumbers> straight = train_under(model, layouts().at("one"), {.last = 6});
   const std::vector<StepNumbers> second_half(straight.begin() + 3, straight.end());
