@@ -191,3 +191,18 @@ TEST_CASE("tensor, sequence and context parallel together", "[parallel][context]
     }
   check(model("llama", 1), {.tensor = 2, .context = 2, .comm = ContextParallelComm::p2p});
 }
+
+TEST_CASE("what is computed again exchanges again", "[parallel][context][tensor]") {
+  for (const RecomputeGranularity granularity : {RecomputeGranularity::full, RecomputeGranularity::selective})
+    for (const ContextParallelComm comm : kComms) {
+      DecoderConfig config = model("gpt");
+      config.recompute_granularity = granularity;
+      if (granularity == RecomputeGranularity::full) {
+        config.recompute_method = RecomputeMethod::uniform;
+        config.recompute_num_layers = 1;
+      } else {
+        config.recompute_modules = {"core_attn", "layernorm", "mlp"};
+      }
+      check(config, {.tensor = 2, .sequence_parallel = true, .context = 2, .comm = comm});
+    }
+}
