@@ -22,8 +22,6 @@ const std::vector<AvailableValues>& available_values() {
       {"cluster.type", {"local"}},
       {"trainer.precision", {"bf16-mixed", "bf16", "fp32", "fp8-mixed"}},
       {"model.cpu_offloading", {"false"}},
-      {"parallelism.tensor_model_parallel_size", {"1"}},
-      {"parallelism.context_parallel_size", {"1"}},
       {"parallelism.expert_model_parallel_size", {"1"}},
       {"parallelism.expert_tensor_parallel_size", {"1"}},
       {"data.rampup_batch_size", {"[]"}},

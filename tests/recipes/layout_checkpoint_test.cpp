@@ -2,13 +2,14 @@
 #include <catch2/catch.hpp>
 
 #include <condition_variable>
+#include <fstream>
 #include <map>
 #include <mutex>
 
 #include "core/checkpoint/checkpoint_folder.h"
 #include "core/checkpoint/retention.h"
 #include "core/error.h"
-#include "recipes/load_model.h"
+#include "recipes/convert.h"
 #include "recipes/run_checkpoint.h"
 #include "tests/recipes/layouts.h"
 #include "tests/temporary_folder.h"
@@ -51,13 +52,22 @@ Layout layout(const std::string& name, int world_size, int64_t pp, int64_t vpp, 
   return {name, world_size, parallelism};
 }
 
+Layout with_model_ranks(Layout layout, int64_t tp, int64_t cp) {
+  layout.parallelism.tensor_model_parallel_size = tp;
+  layout.parallelism.sequence_parallel = tp > 1;
+  layout.parallelism.context_parallel_size = cp;
+  return layout;
+}
+
 const std::map<std::string, Layout>& layouts() {
   static const auto kLayouts = [] {
     std::map<std::string, Layout> by_name;
     for (const Layout& each : {layout("one", 1, 1, 1, no_shard), layout("dp4", 4, 1, 1, no_shard), layout("dp2 optim", 2, 1, 1, optim), layout("dp4 optim_grads", 4, 1, 1, optim_grads),
                                layout("dp4 fsdp", 4, 1, 1, optim_grads_params), layout("dp8 fsdp", 8, 1, 1, optim_grads_params),
                                layout("dp4 fsdp in 2 instances", 4, 1, 1, optim_grads_params, 2), layout("pp2", 2, 2, 1, no_shard), layout("pp4 of 2 1 1 0", 4, 4, 1, no_shard, 1, {2, 1, 1, 0}),
-                               layout("pp2 in 2 chunks", 2, 2, 2, no_shard), layout("dp2 pp2 optim", 4, 2, 1, optim), layout("dp2 pp2 fsdp", 4, 2, 1, optim_grads_params)})
+                               layout("pp2 in 2 chunks", 2, 2, 2, no_shard), layout("dp2 pp2 optim", 4, 2, 1, optim), layout("dp2 pp2 fsdp", 4, 2, 1, optim_grads_params),
+                               with_model_ranks(layout("tp2 dp2 optim", 4, 1, 1, optim), 2, 1), with_model_ranks(layout("tp2 pp2", 4, 2, 1, no_shard), 2, 1),
+                               with_model_ranks(layout("cp2 dp2 fsdp", 4, 1, 1, optim_grads_params), 1, 2), with_model_ranks(layout("tp4 dp2 fsdp", 8, 1, 1, optim_grads_params), 4, 1)})
       by_name[each.name] = each;
     return by_name;
   }();
@@ -103,7 +113,9 @@ TEST_CASE("a run saved under one layout goes on under another", "[layouts][check
   struct Pair { std::string from, to; };
   const std::vector<Pair> pairs = {{"one", "dp4 fsdp"}, {"dp4 fsdp", "one"}, {"dp4", "dp2 optim"}, {"dp2 optim", "dp4"}, {"dp4 optim_grads", "pp2"}, {"pp2", "dp8 fsdp"},
                                    {"dp8 fsdp", "pp4 of 2 1 1 0"}, {"pp4 of 2 1 1 0", "dp4 fsdp in 2 instances"}, {"dp4 fsdp in 2 instances", "pp2 in 2 chunks"}, {"pp2 in 2 chunks", "one"},
-                                   {"one", "dp2 pp2 optim"}, {"dp2 pp2 optim", "dp2 pp2 fsdp"}, {"dp2 pp2 fsdp", "dp4 optim_grads"}, {"dp4 fsdp", "dp4 fsdp"}, {"pp2", "one"}};
+                                   {"one", "dp2 pp2 optim"}, {"dp2 pp2 optim", "dp2 pp2 fsdp"}, {"dp2 pp2 fsdp", "dp4 optim_grads"}, {"dp4 fsdp", "dp4 fsdp"}, {"pp2", "one"},
+                                   {"tp2 dp2 optim", "dp4 fsdp"}, {"dp4 fsdp", "tp2 pp2"}, {"tp2 pp2", "cp2 dp2 fsdp"}, {"cp2 dp2 fsdp", "tp4 dp2 fsdp"}, {"tp4 dp2 fsdp", "one"},
+                                   {"tp4 dp2 fsdp", "tp4 dp2 fsdp"}};
   const TinyModel model = GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
   const std::vector<StepNumbers> straight = train_under(model, layouts().at("one"), {.last = 6});
   const std::vector<StepNumbers> second_half(straight.begin() + 3, straight.end());
@@ -146,6 +158,24 @@ TEST_CASE("every element of a run is saved by one rank", "[layouts][checkpoint]"
     CHECK(elements == whole);
     CHECK(elements.size() == 3 * 68);  // weight and two moments of each parameter
     CHECK(static_cast<int>(files.size()) == layout.world_size);
+  }
+}
+
+TEST_CASE("export reads a checkpoint of any layout", "[layouts][checkpoint]") {
+  const TinyModel model = GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
+  const auto exported = [&](const std::string& name) {
+    const TemporaryFolder folder, out;
+    const Recipe recipe = recipe_saving_to(folder);
+    run_part(model, layouts().at(name), 0, 0, "", &recipe);  // the weights as drawn
+    export_checkpoint((checkpoints_folder(recipe) / checkpoint_name(0)).string(), out / "hf", {}, RecipeFolders({}));
+    std::ifstream file(out / "hf/model.safetensors", std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  };
+  const std::string expected = exported("one");
+  REQUIRE(expected.size() > 10'000);
+  for (const char* name : {"dp4 fsdp", "pp4 of 2 1 1 0", "dp2 pp2 optim", "tp2 pp2", "tp4 dp2 fsdp"}) {
+    INFO(name);
+    CHECK(exported(name) == expected);
   }
 }
 

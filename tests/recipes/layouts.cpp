@@ -60,6 +60,13 @@ TrainerOptions tiny_options(const TinyModel& model, const Layout& layout) {
   return options;
 }
 
+std::vector<MicroBatch> tiny_batches(int64_t micro_batch_size, int64_t count) {
+  DataLoader loader(std::make_shared<NumberedSamples>(), {.micro_batch_size = micro_batch_size, .vocab_size = kVocabSize});
+  std::vector<MicroBatch> batches;
+  while (static_cast<int64_t>(batches.size()) < count) batches.push_back(loader.next().value());
+  return batches;
+}
+
 std::vector<StepNumbers> train_under(const TinyModel& model, const Layout& layout, const TrainedSteps& steps) {
   std::vector<StepNumbers> numbers(static_cast<size_t>(steps.last - steps.first));
   std::mutex mutex;

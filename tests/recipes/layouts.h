@@ -34,6 +34,9 @@ inline constexpr int64_t kGlobalBatchSize = 8;
 
 TrainerOptions tiny_options(const TinyModel& model, const Layout& layout);
 
+// The first micro-batches of a run on one rank.
+std::vector<MicroBatch> tiny_batches(int64_t micro_batch_size, int64_t count);
+
 // Steps first + 1 to last of a training run, as every rank reports them alike. before: after the weights were drawn; after: the
 // last step. Throws what a rank throws, and where two ranks report different numbers.
 using RankBody = std::function<void(Rank&, MeshGroups&, Trainer&)>;
