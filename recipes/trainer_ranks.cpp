@@ -39,7 +39,8 @@ DataParallelOptions data_parallel_options(const ParallelismConfig& parallelism, 
 
 TrainerRanks::TrainerRanks(MeshGroups* groups, const ParallelismConfig& parallelism, const OptimizerConfig& optim,
                            ParameterStore& store)
-    : mesh_(groups == nullptr ? Mesh() : groups->mesh()),
+    : alone_(groups == nullptr),
+      mesh_(groups == nullptr ? Mesh() : groups->mesh()),
       model_(model_ranks(groups, parallelism)),
       pipeline_group_(groups == nullptr ? ProcessGroup() : groups->group({Axis::pipeline})),
       copies_group_(groups == nullptr ? ProcessGroup() : group_of_copies(*groups)),
@@ -96,7 +97,7 @@ void TrainerRanks::follow(ExecContext& ctx, const std::vector<std::unique_ptr<De
          .takes_branch = begin > 1});  // the embedding alone leaves no branch
   }
   data_parallel_.follow(ctx, orders_);
-  ctx.set_block_hooks(&data_parallel_.hooks());
+  ctx.set_block_hooks(&block_hooks());
   if (mesh_.size(Axis::pipeline) > 1)
     pipeline_ = std::make_unique<Pipeline>(ctx, links_, parallelism_.pipeline_schedule, mesh_.size(Axis::pipeline),
                                            mesh_.coordinate(Axis::pipeline), std::move(stages));

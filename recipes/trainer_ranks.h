@@ -39,7 +39,7 @@ class TrainerRanks {
   bool counts_loss_tokens() const { return model_.context.rank() == 0; }
   void begin_step(ExecContext& ctx, const StepStateBuffer& state,
                   int64_t num_micro_batches);  // the loss's denominator over all ranks
-  const BlockHooks& block_hooks() const { return data_parallel_.hooks(); }
+  const BlockHooks& block_hooks() const { return alone_ ? no_hooks_ : data_parallel_.hooks(); }
   bool has_pipeline() const { return pipeline_ != nullptr; }
   // The placed micro-batches through all stages. training: with backward.
   void run_pipeline(ExecContext& ctx, std::span<const TokenLayout> micro_batches, bool training);
@@ -53,6 +53,8 @@ class TrainerRanks {
   bool saves(const FlatBuffer& flat, int64_t index) const;
 
  private:
+  bool alone_;
+  BlockHooks no_hooks_;
   Mesh mesh_;
   ModelRanks model_;
   ProcessGroup pipeline_group_, copies_group_, data_;
