@@ -10,11 +10,16 @@
 namespace nemo {
 namespace {
 
-bool lies_over_ranks(const Placement& placement) { return std::holds_alternative<Shard>(placement); }
+bool lies_over_ranks(const Placement& placement) {
+  return std::holds_alternative<Shard>(placement);
+}
 
-std::unique_ptr<LinearBoundary> boundary_for(const ModuleRule& rule, const TensorRanks& ranks, const std::string& name) {
-  if (std::holds_alternative<Replicate>(rule.input) && lies_over_ranks(rule.output)) return std::make_unique<ColumnBoundary>(ranks, name);
-  if (lies_over_ranks(rule.input) && std::holds_alternative<Partial>(rule.output)) return std::make_unique<RowBoundary>(ranks, name);
+std::unique_ptr<LinearBoundary> boundary_for(const ModuleRule& rule, const TensorRanks& ranks,
+                                             const std::string& name) {
+  if (std::holds_alternative<Replicate>(rule.input) && lies_over_ranks(rule.output))
+    return std::make_unique<ColumnBoundary>(ranks, name);
+  if (lies_over_ranks(rule.input) && std::holds_alternative<Partial>(rule.output))
+    return std::make_unique<RowBoundary>(ranks, name);
   throw PlanError{"tensor_parallel", name, "its rule is neither a cut of columns nor of rows"};
 }
 
@@ -26,12 +31,16 @@ void attach_to_linears(const TensorRanks& ranks, const Seams& seams, std::span<c
   }
 }
 
-std::unique_ptr<AttentionCore> core_for(ContextParallelComm comm, const AttentionOptions& options, const ProcessGroup& context) {
+std::unique_ptr<AttentionCore> core_for(ContextParallelComm comm, const AttentionOptions& options,
+                                        const ProcessGroup& context) {
   if (context.size() == 1) return std::make_unique<LocalAttention>(options);
   switch (comm) {
-    case ContextParallelComm::all_gather: return std::make_unique<GatheredAttention>(options, context);
-    case ContextParallelComm::a2a: return std::make_unique<ExchangedAttention>(options, context);
-    case ContextParallelComm::p2p: break;
+    case ContextParallelComm::all_gather:
+      return std::make_unique<GatheredAttention>(options, context);
+    case ContextParallelComm::a2a:
+      return std::make_unique<ExchangedAttention>(options, context);
+    case ContextParallelComm::p2p:
+      break;
   }
   return std::make_unique<RingAttention>(options, context);
 }
@@ -44,7 +53,8 @@ void replace_attention(const ModelRanks& ranks, const Seams& seams) {
     options.first_head = ranks.tensor.group.rank() * own;
     options.total_heads = each.num_heads;
     if (ranks.context.size() > 1 && ranks.context_comm == ContextParallelComm::p2p && options.window > 0)
-      throw PlanError{each.name, "a window of " + std::to_string(options.window) + " tokens", "cannot go round a ring: p2p knows whole chunks only", "cp_comm_type=all_gather or a2a"};
+      throw PlanError{each.name, "a window of " + std::to_string(options.window) + " tokens",
+                      "cannot go round a ring: p2p knows whole chunks only", "cp_comm_type=all_gather or a2a"};
     *each.core = core_for(ranks.context_comm, options, ranks.context);
   }
 }
@@ -54,7 +64,8 @@ void replace_attention(const ModelRanks& ranks, const Seams& seams) {
 void cut_parameters(const ModelRanks& ranks, ParameterStore& store, std::span<const ShardRule> rules) {
   if (ranks.tensor.group.size() == 1) return;
   for (Parameter* const parameter : store.parameters())
-    cut(*parameter, rule_for(rules, parameter->name), ranks.tensor.group.rank(), ranks.tensor.group.size(), ranks.tensor.stream_is_cut);
+    cut(*parameter, rule_for(rules, parameter->name), ranks.tensor.group.rank(), ranks.tensor.group.size(),
+        ranks.tensor.stream_is_cut);
 }
 
 void attach(const ModelRanks& ranks, const Seams& seams, std::span<const ModuleRule> rules) {

@@ -1,5 +1,6 @@
 // Cuts a model that stands as shapes: slices its parameters and attaches the collectives that the cut needs.
-// Not here: the rules (models/*/sharding.h), the cut of batches (recipes/batch_layout.h), data parallelism, pipeline stages.
+// Not here: the rules (models/*/sharding.h), the cut of batches (recipes/batch_layout.h), data parallelism, pipeline
+// stages.
 #pragma once
 #include <span>
 
@@ -18,8 +19,8 @@ struct ModelRanks {
   ContextParallelComm context_comm = ContextParallelComm::p2p;
 };
 
-// Makes the store's parameters this rank's slices; before it allocates. PlanError where a parameter has no rule or cannot be
-// cut so.
+// Makes the store's parameters this rank's slices; before it allocates. PlanError where a parameter has no rule or
+// cannot be cut so.
 void cut_parameters(const ModelRanks& ranks, ParameterStore& store, std::span<const ShardRule> rules);
 
 // Attaches what the cut needs to a model, or to each of its parts. PlanError where a layer has no rule.

@@ -63,9 +63,11 @@ std::vector<Tensor> attend(ExecContext& ctx, const Tensor& q, const Tensor& k, c
   return {out, lse};
 }
 
-std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const AttentionOptions& options, const ProcessGroup& context) {
+std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const AttentionOptions& options,
+                               const ProcessGroup& context) {
   ExecContext& ctx = back.ctx();
-  const Tensor q = back.saved(0), out = back.saved(3), lse = back.saved(4), dout = back.grad_output(0).view({out.dim(0), -1});
+  const Tensor q = back.saved(0), out = back.saved(3), lse = back.saved(4),
+               dout = back.grad_output(0).view({out.dim(0), -1});
   Ring keys_ring(context), gradients_ring(context);
   Tensor current = pack_keys_values(ctx, back.saved(1), back.saved(2)), dq;
   for (size_t step = 0; step < cut.calls.size(); ++step) {
@@ -76,9 +78,11 @@ std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const Att
     zero(ctx, dkv_part);
     const auto [k, v] = keys_values(current, q.dim(2));
     const auto [dk, dv] = keys_values(dkv_part, q.dim(2));
-    attention_backward_pass(ctx, {dq_part, dk, dv}, dout, {q, k, v, out, lse}, cut.calls[step], options_of_step(options, step));
+    attention_backward_pass(ctx, {dq_part, dk, dv}, dout, {q, k, v, out, lse}, cut.calls[step],
+                            options_of_step(options, step));
     dq = dq.defined() ? add_gradients(ctx, std::move(dq), dq_part) : dq_part;
-    // What the ranks before have added for these keys arrives, and goes on with this rank's part; after a round it is home.
+    // What the ranks before have added for these keys arrives, and goes on with this rank's part; after a round it is
+    // home.
     Tensor dkv = dkv_part;
     if (step > 0) dkv = add_gradients(ctx, gradients_ring.finish(ctx), dkv_part);
     if (!last) current = keys_ring.finish(ctx);
@@ -93,13 +97,19 @@ std::vector<Tensor> grad_input(Backward& back, const SequenceCut& cut, const Att
 Tensor RingAttention::forward(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v,
                               const TokenLayout& tokens, int64_t) const {
   // The layout is held, not saved: it is the batch's, and all layers share it.
-  const auto again = [cut = tokens.cut, options = options(), context = context_](ExecContext& ctx, const std::vector<Tensor>& from) {
+  const auto again = [cut = tokens.cut, options = options(), context = context_](ExecContext& ctx,
+                                                                                 const std::vector<Tensor>& from) {
     return attend(ctx, from[0], from[1], from[2], *cut, options, context);
   };
   const std::vector<Tensor> made = again(ctx, {q, k, v});
   if (options().make_again) make_again(ctx, made, {q, k, v}, again);
-  ctx.record({.op = "ring_attention", .inputs = {q, k, v}, .saved = {q, k, v, made[0], made[1]}, .outputs = {made[0]},
-              .grad_input = [cut = tokens.cut, options = options(), context = context_](Backward& back) { return grad_input(back, *cut, options, context); }});
+  ctx.record({.op = "ring_attention",
+              .inputs = {q, k, v},
+              .saved = {q, k, v, made[0], made[1]},
+              .outputs = {made[0]},
+              .grad_input = [cut = tokens.cut, options = options(), context = context_](Backward& back) {
+                return grad_input(back, *cut, options, context);
+              }});
   return made[0];
 }
 

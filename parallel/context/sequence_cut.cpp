@@ -16,14 +16,20 @@ struct Rows {
   int32_t length() const { return end - begin; }
 };
 
-Rows common(Rows a, Rows b) { return {std::max(a.begin, b.begin), std::max(std::max(a.begin, b.begin), std::min(a.end, b.end))}; }
+Rows common(Rows a, Rows b) {
+  return {std::max(a.begin, b.begin), std::max(std::max(a.begin, b.begin), std::min(a.end, b.end))};
+}
 
 // The chunks of every rank, in rows of the micro-batch and in rows of the rank.
 class Chunks {
  public:
-  Chunks(const MicroBatch& batch, int64_t num_shards) : length_(static_cast<int32_t>(batch.seq_length)), size_(static_cast<int32_t>(batch.seq_length / (2 * num_shards))), num_shards_(num_shards) {
+  Chunks(const MicroBatch& batch, int64_t num_shards)
+      : length_(static_cast<int32_t>(batch.seq_length)),
+        size_(static_cast<int32_t>(batch.seq_length / (2 * num_shards))),
+        num_shards_(num_shards) {
     if (batch.seq_length % (2 * num_shards) != 0)
-      throw ShapeError{"context_parallel", "sequences of " + std::to_string(batch.seq_length) + " tokens", "do not divide into " + std::to_string(2 * num_shards) + " chunks"};
+      throw ShapeError{"context_parallel", "sequences of " + std::to_string(batch.seq_length) + " tokens",
+                       "do not divide into " + std::to_string(2 * num_shards) + " chunks"};
   }
   int32_t size() const { return size_; }
 
@@ -31,8 +37,12 @@ class Chunks {
   Rows second(int64_t sample, int64_t shard) const { return at(sample, 2 * num_shards_ - 1 - shard); }
 
   // The part of a segment that lies in a rank's first or second chunk of a sample, in rows of that rank.
-  Rows local_first(int64_t sample, int64_t shard, Rows segment) const { return moved(common(segment, first(sample, shard)), first(sample, shard).begin, start(sample)); }
-  Rows local_second(int64_t sample, int64_t shard, Rows segment) const { return moved(common(segment, second(sample, shard)), second(sample, shard).begin, start(sample) + size_); }
+  Rows local_first(int64_t sample, int64_t shard, Rows segment) const {
+    return moved(common(segment, first(sample, shard)), first(sample, shard).begin, start(sample));
+  }
+  Rows local_second(int64_t sample, int64_t shard, Rows segment) const {
+    return moved(common(segment, second(sample, shard)), second(sample, shard).begin, start(sample) + size_);
+  }
   // In either: what lies in both chunks holds all between them, so it ends the first and begins the second.
   Rows local_both(int64_t sample, int64_t shard, Rows segment) const {
     const Rows a = local_first(sample, shard, segment), b = local_second(sample, shard, segment);
@@ -95,7 +105,8 @@ std::vector<T> picked(std::span<const T> values, std::span<const int32_t> rows) 
 }
 
 // Keys of all ranks in the micro-batch's order. Two calls: a key serves the queries of both chunks.
-void plan_gathered(ExecContext& ctx, const MicroBatch& batch, const Chunks& chunks, int64_t shard, const TokenLayout& tokens, SequenceCut& cut) {
+void plan_gathered(ExecContext& ctx, const MicroBatch& batch, const Chunks& chunks, int64_t shard,
+                   const TokenLayout& tokens, SequenceCut& cut) {
   Segments first, second;
   for_each_segment(batch, [&](int64_t sample, Rows segment) {
     const Rows a = common(segment, chunks.first(sample, shard)), b = common(segment, chunks.second(sample, shard));
@@ -105,10 +116,14 @@ void plan_gathered(ExecContext& ctx, const MicroBatch& batch, const Chunks& chun
   for (const Segments* segments : {&first, &second}) segments->place(ctx, cut.calls.emplace_back(tokens));
 }
 
-// One call per rank whose keys come by, from this rank's own on downwards. Only the first meets keys behind its queries.
-void plan_ring(ExecContext& ctx, const MicroBatch& batch, const Chunks& chunks, int64_t shard, int64_t num_shards, const TokenLayout& tokens, SequenceCut& cut) {
+// One call per rank whose keys come by, from this rank's own on downwards. Only the first meets keys behind its
+// queries.
+void plan_ring(ExecContext& ctx, const MicroBatch& batch, const Chunks& chunks, int64_t shard, int64_t num_shards,
+               const TokenLayout& tokens, SequenceCut& cut) {
   std::vector<int32_t> place_in_segment(batch.tokens.size());
-  for_each_segment(batch, [&](int64_t, Rows segment) { std::iota(place_in_segment.begin() + segment.begin, place_in_segment.begin() + segment.end, 0); });
+  for_each_segment(batch, [&](int64_t, Rows segment) {
+    std::iota(place_in_segment.begin() + segment.begin, place_in_segment.begin() + segment.end, 0);
+  });
   for (int64_t step = 0; step < num_shards; ++step) {
     const int64_t other = (shard + num_shards - step) % num_shards;
     Segments segments;
@@ -118,7 +133,7 @@ void plan_ring(ExecContext& ctx, const MicroBatch& batch, const Chunks& chunks, 
         segments.add(mine, theirs);
       } else if (other < shard) {  // their second chunk is behind all of mine
         segments.add(mine, chunks.local_first(sample, other, segment));
-      } else {                     // my first chunk is before all of theirs
+      } else {  // my first chunk is before all of theirs
         segments.add(chunks.local_second(sample, shard, segment), theirs);
       }
     });
@@ -150,7 +165,8 @@ std::vector<int32_t> rows_of_shard(const MicroBatch& batch, int64_t shard_index,
   return rows;
 }
 
-TokenLayout place_shard(ExecContext& ctx, const MicroBatch& batch, std::span<const int64_t> token_ids, int64_t shard_index, int64_t num_shards, ContextParallelComm comm) {
+TokenLayout place_shard(ExecContext& ctx, const MicroBatch& batch, std::span<const int64_t> token_ids,
+                        int64_t shard_index, int64_t num_shards, ContextParallelComm comm) {
   const Chunks chunks(batch, num_shards);
   const std::vector<int32_t> rows = rows_of_shard(batch, shard_index, num_shards);
   TokenLayout tokens;
@@ -171,9 +187,15 @@ TokenLayout place_shard(ExecContext& ctx, const MicroBatch& batch, std::span<con
   cut->sequence_order = from_host(ctx, sequence_order);
   cut->rank_order = from_host(ctx, rank_order);
   switch (comm) {
-    case ContextParallelComm::all_gather: plan_gathered(ctx, batch, chunks, shard_index, tokens, *cut); break;
-    case ContextParallelComm::p2p: plan_ring(ctx, batch, chunks, shard_index, num_shards, tokens, *cut); break;
-    case ContextParallelComm::a2a: plan_exchanged(ctx, batch, token_ids, *cut); break;
+    case ContextParallelComm::all_gather:
+      plan_gathered(ctx, batch, chunks, shard_index, tokens, *cut);
+      break;
+    case ContextParallelComm::p2p:
+      plan_ring(ctx, batch, chunks, shard_index, num_shards, tokens, *cut);
+      break;
+    case ContextParallelComm::a2a:
+      plan_exchanged(ctx, batch, token_ids, *cut);
+      break;
   }
   tokens.cut = std::move(cut);
   return tokens;

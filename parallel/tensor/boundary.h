@@ -1,5 +1,6 @@
 // What a tensor-parallel plan attaches where the residual stream meets a cut matrix.
-//   Shoeybi et al. 2019 (Megatron-LM), arXiv:1909.08053; Korthikanti et al. 2022 (sequence parallelism), arXiv:2205.05198.
+//   Shoeybi et al. 2019 (Megatron-LM), arXiv:1909.08053; Korthikanti et al. 2022 (sequence parallelism),
+//   arXiv:2205.05198.
 // Not here: the loss head (vocabulary_cut.h), what is cut (core/sharding).
 #pragma once
 #include <string>
@@ -50,8 +51,8 @@ class CutEmbeddingBoundary final : public EmbeddingBoundary {
   TensorRanks ranks_;
 };
 
-// The layout of a batch where the stream is cut: this rank's rows of positions and token ids. ShapeError where the tokens do
-// not divide.
+// The layout of a batch where the stream is cut: this rank's rows of positions and token ids. ShapeError where the
+// tokens do not divide.
 TokenLayout cut_stream(TokenLayout tokens, int64_t shard_index, int64_t num_shards);
 
 }  // namespace nemo

@@ -7,13 +7,15 @@
 namespace nemo {
 namespace {
 
-// Few ranks share a head, and they are a part of the group: all summands are gathered and the sharers' added, in rank order.
+// Few ranks share a head, and they are a part of the group: all summands are gathered and the sharers' added, in rank
+// order.
 void sum_over_neighbours(ExecContext& ctx, const Tensor& own, int64_t copies, const ProcessGroup& tensor) {
   const Tensor all = ctx.empty({tensor.size(), own.numel()}, own.dtype(), MemoryTag::workspace);
   tensor.all_gather(ctx, all, own, "gradients of shared heads").wait(ctx);
   const int64_t first = tensor.rank() / copies * copies;
   Tensor sum = all.segment(first * own.numel(), own.shape());
-  for (int64_t i = 1; i < copies; ++i) sum = add_gradients(ctx, sum, all.segment((first + i) * own.numel(), own.shape()));
+  for (int64_t i = 1; i < copies; ++i)
+    sum = add_gradients(ctx, sum, all.segment((first + i) * own.numel(), own.shape()));
   copy(ctx, own, sum);
 }
 

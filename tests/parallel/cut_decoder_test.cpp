@@ -55,17 +55,20 @@ Outcome uncut(const DecoderConfig& config, const std::vector<MicroBatch>& batche
   decoder.allocate();
   pass(decoder, batches, {});
   Outcome outcome{.loss_sum = decoder.state.snapshot(decoder.ctx).get().loss_sum, .gradients = {}};
-  for (const Parameter* parameter : decoder.store.parameters()) outcome.gradients[parameter->name] = decoder.store.read_gradient(decoder.ctx, *parameter);
+  for (const Parameter* parameter : decoder.store.parameters())
+    outcome.gradients[parameter->name] = decoder.store.read_gradient(decoder.ctx, *parameter);
   return outcome;
 }
 
 // A rank's slice of a whole [rows, columns] tensor.
 std::vector<float> slice_of(const std::vector<float>& whole, const Parameter& parameter) {
-  const int64_t columns = parameter.global_shape.rank() > 1 ? parameter.global_shape[1] : 1, own_columns = parameter.shape.rank() > 1 ? parameter.shape[1] : 1;
+  const int64_t columns = parameter.global_shape.rank() > 1 ? parameter.global_shape[1] : 1,
+                own_columns = parameter.shape.rank() > 1 ? parameter.shape[1] : 1;
   const int64_t column0 = parameter.shape.rank() > 1 ? parameter.slice_offset[1] : 0;
   std::vector<float> slice;
   for (int64_t r = 0; r < parameter.shape[0] - parameter.padding_rows; ++r)
-    for (int64_t c = 0; c < own_columns; ++c) slice.push_back(whole[static_cast<size_t>((parameter.slice_offset[0] + r) * columns + column0 + c)]);
+    for (int64_t c = 0; c < own_columns; ++c)
+      slice.push_back(whole[static_cast<size_t>((parameter.slice_offset[0] + r) * columns + column0 + c)]);
   return slice;
 }
 
@@ -75,9 +78,12 @@ double square(const std::vector<float>& x) {
   return sum;
 }
 
-void run_rank(Rank& rank, const Layout& layout, const DecoderConfig& config, const std::vector<MicroBatch>& batches, const Outcome& expected, int64_t padded_vocab_size) {
+void run_rank(Rank& rank, const Layout& layout, const DecoderConfig& config, const std::vector<MicroBatch>& batches,
+              const Outcome& expected, int64_t padded_vocab_size) {
   MeshGroups groups(Mesh(sizes_of(layout), rank.rank), rank.groups);
-  const ModelRanks ranks{.tensor = {groups.group({Axis::tensor}), layout.sequence_parallel}, .context = groups.group({Axis::context}), .context_comm = layout.comm};
+  const ModelRanks ranks{.tensor = {groups.group({Axis::tensor}), layout.sequence_parallel},
+                         .context = groups.group({Axis::context}),
+                         .context_comm = layout.comm};
   SmallDecoder decoder({}, config, DType::fp32, {}, padded_vocab_size);
   cut_parameters(ranks, decoder.store, decoder_sharding(config));
   attach(ranks, decoder.model.seams(), decoder_modules());
@@ -92,17 +98,21 @@ void run_rank(Rank& rank, const Layout& layout, const DecoderConfig& config, con
     ranks.context.all_reduce(ctx, flat.gradients, Reduction::sum, "gradients").wait(ctx);
   }
   for (const Parameter* parameter : decoder.store.parameters()) {
-    const std::vector<float> ours = decoder.store.read_gradient(ctx, *parameter), wanted = slice_of(expected.gradients.at(parameter->name), *parameter);
+    const std::vector<float> ours = decoder.store.read_gradient(ctx, *parameter),
+                             wanted = slice_of(expected.gradients.at(parameter->name), *parameter);
     expect_equal(ours.size(), wanted.size(), parameter->name + " elements");
     double error = 0;
     for (size_t i = 0; i < ours.size(); ++i) error += std::pow(static_cast<double>(ours[i]) - wanted[i], 2);
     const double scale = std::max(square(wanted), 1e-6 * whole);
-    expect(std::sqrt(error / scale) < 1e-5, parameter->name + " gradient: relative error " + std::to_string(std::sqrt(error / scale)) + " < 1e-5");
+    expect(std::sqrt(error / scale) < 1e-5,
+           parameter->name + " gradient: relative error " + std::to_string(std::sqrt(error / scale)) + " < 1e-5");
   }
-  const Tensor loss = from_host(ctx, std::vector<float>{static_cast<float>(decoder.state.snapshot(ctx).get().loss_sum)});
+  const Tensor loss =
+      from_host(ctx, std::vector<float>{static_cast<float>(decoder.state.snapshot(ctx).get().loss_sum)});
   ranks.context.all_reduce(ctx, loss, Reduction::sum, "loss").wait(ctx);
   const double ours = loss.data<float>()[0];
-  expect(std::abs(ours / expected.loss_sum - 1) < 1e-5, "loss " + std::to_string(ours) + " is " + std::to_string(expected.loss_sum));
+  expect(std::abs(ours / expected.loss_sum - 1) < 1e-5,
+         "loss " + std::to_string(ours) + " is " + std::to_string(expected.loss_sum));
 }
 
 DecoderConfig model(const std::string& family, int64_t groups = 0) {
@@ -125,30 +135,36 @@ std::vector<MicroBatch> batches_of(const DecoderConfig& config, bool packed) {
 }
 
 void check(const DecoderConfig& config, const Layout& layout, bool packed = false, int64_t padded_vocab_size = 64) {
-  CAPTURE(config.family, config.num_query_groups, layout.tensor, layout.sequence_parallel, layout.context, static_cast<int>(layout.comm), packed, padded_vocab_size);
+  CAPTURE(config.family, config.num_query_groups, layout.tensor, layout.sequence_parallel, layout.context,
+          static_cast<int>(layout.comm), packed, padded_vocab_size);
   const std::vector<MicroBatch> batches = batches_of(config, packed);
   const Outcome expected = uncut(config, batches);
-  CHECK_NOTHROW(run_ranks(static_cast<int>(layout.tensor * layout.context), [&](Rank& rank) { run_rank(rank, layout, config, batches, expected, padded_vocab_size); }));
+  CHECK_NOTHROW(run_ranks(static_cast<int>(layout.tensor * layout.context),
+                          [&](Rank& rank) { run_rank(rank, layout, config, batches, expected, padded_vocab_size); }));
 }
 
-constexpr ContextParallelComm kComms[] = {ContextParallelComm::all_gather, ContextParallelComm::p2p, ContextParallelComm::a2a};
+constexpr ContextParallelComm kComms[] = {ContextParallelComm::all_gather, ContextParallelComm::p2p,
+                                          ContextParallelComm::a2a};
 
 }  // namespace
 
 TEST_CASE("tensor parallel gives one rank's loss and gradients", "[parallel][tensor]") {
   for (const char* family : {"gpt", "llama", "qwen2", "qwen3"})
     for (const int64_t tensor : {2, 4})
-      for (const bool sequence_parallel : {false, true}) check(model(family), {.tensor = tensor, .sequence_parallel = sequence_parallel});
+      for (const bool sequence_parallel : {false, true})
+        check(model(family), {.tensor = tensor, .sequence_parallel = sequence_parallel});
 }
 
 TEST_CASE("tensor ranks share key and value heads where there are fewer", "[parallel][tensor]") {
   for (const char* family : {"llama", "qwen2", "qwen3"})
     for (const int64_t tensor : {2, 4})
-      for (const bool sequence_parallel : {false, true}) check(model(family, 1), {.tensor = tensor, .sequence_parallel = sequence_parallel});
+      for (const bool sequence_parallel : {false, true})
+        check(model(family, 1), {.tensor = tensor, .sequence_parallel = sequence_parallel});
 }
 
 TEST_CASE("a tensor rank may hold vocabulary padding alone", "[parallel][tensor]") {
-  for (const char* family : {"gpt", "llama"}) check(model(family), {.tensor = 4, .sequence_parallel = true}, false, 128);
+  for (const char* family : {"gpt", "llama"})
+    check(model(family), {.tensor = 4, .sequence_parallel = true}, false, 128);
 }
 
 TEST_CASE("context parallel gives one rank's loss and gradients", "[parallel][context]") {
@@ -156,7 +172,8 @@ TEST_CASE("context parallel gives one rank's loss and gradients", "[parallel][co
     for (const ContextParallelComm comm : kComms)
       for (const bool packed : {false, true}) {
         check(model(family), {.context = 2, .comm = comm}, packed);
-        if (comm != ContextParallelComm::a2a || std::string(family) == "gpt") check(model(family), {.context = 4, .comm = comm}, packed);
+        if (comm != ContextParallelComm::a2a || std::string(family) == "gpt")
+          check(model(family), {.context = 4, .comm = comm}, packed);
       }
 }
 
@@ -169,7 +186,8 @@ TEST_CASE("tensor, sequence and context parallel together", "[parallel][context]
   for (const char* family : {"gpt", "llama"})
     for (const ContextParallelComm comm : kComms) {
       if (comm == ContextParallelComm::a2a && std::string(family) == "llama") continue;  // one group a tensor rank
-      for (const bool packed : {false, true}) check(model(family), {.tensor = 2, .sequence_parallel = true, .context = 2, .comm = comm}, packed);
+      for (const bool packed : {false, true})
+        check(model(family), {.tensor = 2, .sequence_parallel = true, .context = 2, .comm = comm}, packed);
     }
   check(model("llama", 1), {.tensor = 2, .context = 2, .comm = ContextParallelComm::p2p});
 }

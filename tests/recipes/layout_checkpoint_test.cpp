@@ -77,6 +77,7 @@ const std::map<std::string, Layout>& layouts() {
           with_model_ranks(layout("tp2 dp2 optim", 4, 1, 1, optim), 2, 1),
           with_model_ranks(layout("tp2 pp2", 4, 2, 1, no_shard), 2, 1),
           with_model_ranks(layout("cp2 dp2 fsdp", 4, 1, 1, optim_grads_params), 1, 2),
+          with_model_ranks(layout("tp2 cp2 pp2", 8, 2, 1, no_shard), 2, 2),
           with_model_ranks(layout("tp4 dp2 fsdp", 8, 1, 1, optim_grads_params), 4, 1)})
       by_name[each.name] = each;
     return by_name;
@@ -145,7 +146,8 @@ TEST_CASE("a run saved under one layout goes on under another", "[layouts][check
                                    {"dp4 fsdp", "tp2 pp2"},
                                    {"tp2 pp2", "cp2 dp2 fsdp"},
                                    {"cp2 dp2 fsdp", "tp4 dp2 fsdp"},
-                                   {"tp4 dp2 fsdp", "one"},
+                                   {"tp4 dp2 fsdp", "tp2 cp2 pp2"},
+                                   {"tp2 cp2 pp2", "one"},
                                    {"tp4 dp2 fsdp", "tp4 dp2 fsdp"}};
   const TinyModel model =
       GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
