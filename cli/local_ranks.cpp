@@ -109,6 +109,8 @@ class Supervisor {
         dup2(write_end.get(), STDOUT_FILENO);
         dup2(write_end.get(), STDERR_FILENO);
       }
+      // What came while they were blocked is for the default action, not for handlers of this program.
+      for (const int signal : {SIGINT, SIGTERM, SIGCHLD}) std::signal(signal, SIG_DFL);
       sigprocmask(SIG_SETMASK, &signals_.before(), nullptr);
       execve(argv[0], argv.data(), envp.data());
       _exit(kCannotStart);

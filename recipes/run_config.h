@@ -38,6 +38,7 @@ struct TrainerConfig {
   bool first_last_layers_bf16 = false;
   int64_t num_layers_at_start_in_bf16 = 1, num_layers_at_end_in_bf16 = 1;
   bool deterministic = false;
+  bool cuda_graph = true;
   double gradient_clip_val = 1.0;
   int64_t log_every_n_steps = 1;
   int64_t val_check_interval = 0;
@@ -55,6 +56,8 @@ struct TrainerConfig {
     visit("num_layers_at_start_in_bf16", num_layers_at_start_in_bf16, "first_last_layers_bf16: how many of the first layers", AtLeast{0});
     visit("num_layers_at_end_in_bf16", num_layers_at_end_in_bf16, "first_last_layers_bf16: how many of the last layers", AtLeast{0});
     visit("deterministic", deterministic, "only operations whose results do not vary from run to run");
+    visit("cuda_graph", cuda_graph,
+          "on a GPU, record a training step as CUDA graphs and replay them; batches cut at documents run kernel by kernel");
     visit("gradient_clip_val", gradient_clip_val, "longest gradient over all parameters; 0: no clipping", AtLeast{0},
           Alias{"clip_grad"});
     visit("log_every_n_steps", log_every_n_steps, "steps from one progress line to the next", Positive{});

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/optim/schedule.h"
-#include "recipes/batch_layout.h"
 #include "recipes/precision.h"
 
 namespace nemo {
@@ -15,24 +14,19 @@ double count_loss_tokens(std::span<const MicroBatch> micro_batches) {
   return static_cast<double>(count);
 }
 
-std::vector<TokenLayout> place_all(ExecContext& ctx, std::span<const MicroBatch> micro_batches, const ModelRanks& ranks) {
-  std::vector<TokenLayout> placed;
-  for (const MicroBatch& batch : micro_batches) placed.push_back(place(ctx, batch, ranks));
-  return placed;
-}
-
 }  // namespace
 
 TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan) {
   TrainerOptions options{.model = recipe.model, .padded_vocab_size = plan.padded_vocab_size.value(), .precision = recipe.trainer.precision, .fp8_layers = fp8_layers(recipe), .optim = recipe.optim,
                          .gradient_clip_val = recipe.trainer.gradient_clip_val, .max_steps = recipe.trainer.max_steps,
-                         .parallelism = recipe.parallelism, .seed = static_cast<uint64_t>(recipe.run.seed), .deterministic = recipe.trainer.deterministic};
+                         .parallelism = recipe.parallelism, .seed = static_cast<uint64_t>(recipe.run.seed), .deterministic = recipe.trainer.deterministic, .cuda_graph = recipe.trainer.cuda_graph};
   options.model.vocab_size = plan.vocab_size.value();
   return options;
 }
 
 Trainer::Trainer(Runtime& runtime, const TrainerOptions& options, MeshGroups* groups)
-    : options_(options), ctx_(runtime, compute_dtype(options.precision), options.seed), state_(ctx_), store_(blocks_in_fp8(options.fp8_layers)), ranks_(groups, options.parallelism, options.optim, store_) {
+    : options_(options), ctx_(runtime, compute_dtype(options.precision), options.seed), state_(ctx_), store_(blocks_in_fp8(options.fp8_layers)), ranks_(groups, options.parallelism, options.optim, store_),
+      graphs_(ctx_, store_, options.cuda_graph && groups == nullptr) {  // what several ranks wait for is not recorded yet
   if (options.fp8_layers.any()) require_fp8(runtime.device());
   ctx_.set_step_state(state_.device());
   ctx_.set_deterministic(options.deterministic);
@@ -59,17 +53,30 @@ StepReport PendingReport::get() const {
 PendingReport Trainer::step(int64_t step, std::span<const MicroBatch> micro_batches) {
   kernels::StepState numbers{.step = step, .lr = static_cast<float>(learning_rate(options_.optim, step, options_.max_steps)), .clip_norm = static_cast<float>(options_.gradient_clip_val)};
   set_bias_corrections(numbers, options_.optim);
+  const LeaseScope transient(ctx_.arena(), Lifetime::transient);
   begin_step(numbers, micro_batches);
-  forward_backward(micro_batches);
-  ranks_.sum_gradients(ctx_, store_);
-  optimizer_->step(ctx_, [&](ExecContext& ctx) { ranks_.sum_norm(ctx, state_); });
+  if (ranks_.has_pipeline()) {
+    ranks_.run_pipeline(ctx_, place_all(micro_batches), true);
+  } else {
+    for (const MicroBatch& batch : micro_batches) {
+      const TokenLayout tokens = place(batch);
+      graphs_.run(StepPart::micro_batch, shape_of(tokens), [&] { forward_backward(tokens); });
+    }
+  }
+  graphs_.run(StepPart::update, {}, [&] {
+    ranks_.sum_gradients(ctx_, store_);
+    optimizer_->step(ctx_, [&](ExecContext& ctx) { ranks_.sum_norm(ctx, state_); });
+  });
   ranks_.gather_values(ctx_);
   return PendingReport({.step = step, .lr = numbers.lr}, state_.snapshot(ctx_));
 }
 
 StepReport Trainer::accumulate_gradients(std::span<const MicroBatch> micro_batches) {
+  const LeaseScope transient(ctx_.arena(), Lifetime::transient);
   begin_step({.step = 1}, micro_batches);
-  forward_backward(micro_batches);
+  if (ranks_.has_pipeline()) ranks_.run_pipeline(ctx_, place_all(micro_batches), true);
+  else
+    for (const MicroBatch& batch : micro_batches) forward_backward(place(batch));
   ranks_.sum_gradients(ctx_, store_);
   ranks_.sum_loss(ctx_, state_);
   return PendingReport({.step = 1}, state_.snapshot(ctx_)).get();
@@ -84,13 +91,23 @@ void Trainer::begin_step(kernels::StepState numbers, std::span<const MicroBatch>
   ctx_.set_training(true);
 }
 
-void Trainer::forward_backward(std::span<const MicroBatch> micro_batches) {
-  if (ranks_.has_pipeline()) return ranks_.run_pipeline(ctx_, place_all(ctx_, micro_batches, ranks_.model()), true);
-  for (const MicroBatch& batch : micro_batches) forward_backward(batch);
+TokenLayout Trainer::place(const MicroBatch& batch, size_t slot) {
+  const int64_t num_tokens = static_cast<int64_t>(batch.tokens.size());
+  auto found = batch_buffers_.find({slot, num_tokens});
+  if (found == batch_buffers_.end()) {
+    const LeaseScope lasting(ctx_.arena(), Lifetime::lasting);
+    found = batch_buffers_.try_emplace({slot, num_tokens}, ctx_, num_tokens).first;
+  }
+  return found->second.place(ctx_, batch, ranks_.model());
 }
 
-void Trainer::forward_backward(const MicroBatch& batch) {
-  const TokenLayout tokens = place(ctx_, batch, ranks_.model());
+std::vector<TokenLayout> Trainer::place_all(std::span<const MicroBatch> micro_batches) {
+  std::vector<TokenLayout> placed;
+  for (const MicroBatch& batch : micro_batches) placed.push_back(place(batch, placed.size()));
+  return placed;
+}
+
+void Trainer::forward_backward(const TokenLayout& tokens) {
   Tape tape;
   tape.set_block_hooks(ranks_.block_hooks());
   const Recording recording(ctx_, tape);
@@ -99,12 +116,13 @@ void Trainer::forward_backward(const MicroBatch& batch) {
 }
 
 double Trainer::validate(std::span<const MicroBatch> micro_batches) {
+  const LeaseScope transient(ctx_.arena(), Lifetime::transient);
   state_.begin(ctx_, {.num_loss_tokens = ranks_.counts_loss_tokens() ? count_loss_tokens(micro_batches) : 0});
   ranks_.begin_step(ctx_, state_, 0);
   ctx_.set_training(false);
-  if (ranks_.has_pipeline()) ranks_.run_pipeline(ctx_, place_all(ctx_, micro_batches, ranks_.model()), false);
+  if (ranks_.has_pipeline()) ranks_.run_pipeline(ctx_, place_all(micro_batches), false);
   else
-    for (const MicroBatch& batch : micro_batches) model().forward(ctx_, place(ctx_, batch, ranks_.model()));
+    for (const MicroBatch& batch : micro_batches) model().forward(ctx_, place(batch));
   ranks_.sum_loss(ctx_, state_);
   return PendingReport({}, state_.snapshot(ctx_)).get().loss;
 }

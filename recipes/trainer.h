@@ -2,6 +2,7 @@
 // Not here: where batches come from, when to validate, log and save (recipes/pretrain.h).
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <utility>
@@ -12,9 +13,11 @@
 #include "core/optim/adamw.h"
 #include "core/optim/step_state.h"
 #include "models/decoder/model.h"
+#include "recipes/batch_layout.h"
 #include "recipes/fp8_layers.h"
 #include "recipes/plan.h"
 #include "recipes/schema.h"
+#include "recipes/step_graphs.h"
 #include "recipes/trainer_ranks.h"
 
 namespace nemo {
@@ -50,6 +53,7 @@ struct TrainerOptions {
   ParallelismConfig parallelism = {};
   uint64_t seed = 1234;
   bool deterministic = false;
+  bool cuda_graph = true;       // on a GPU, replay steps as CUDA graphs
 };
 TrainerOptions trainer_options(const Recipe& recipe, const Plan& plan);
 
@@ -76,12 +80,14 @@ class Trainer {
   AdamW& optimizer() { return *optimizer_; }
   StepStateBuffer& state() { return state_; }
   TrainerRanks& ranks() { return ranks_; }
+  const StepGraphs& graphs() const { return graphs_; }
   const TrainerOptions& options() const { return options_; }
 
  private:
   void begin_step(kernels::StepState numbers, std::span<const MicroBatch> micro_batches);
-  void forward_backward(std::span<const MicroBatch> micro_batches);
-  void forward_backward(const MicroBatch& batch);
+  TokenLayout place(const MicroBatch& batch, size_t slot = 0);  // those of different slots stand beside each other
+  std::vector<TokenLayout> place_all(std::span<const MicroBatch> micro_batches);
+  void forward_backward(const TokenLayout& tokens);
 
   TrainerOptions options_;
   ExecContext ctx_;
@@ -90,6 +96,8 @@ class Trainer {
   TrainerRanks ranks_;
   std::vector<std::unique_ptr<DecoderModel>> chunks_;  // one, but for the stages of an interleaved pipeline
   std::unique_ptr<AdamW> optimizer_;
+  std::map<std::pair<size_t, int64_t>, BatchBuffers> batch_buffers_;  // by slot and number of tokens
+  StepGraphs graphs_;                       // their addresses are those of all the above
 };
 
 }  // namespace nemo

@@ -1,6 +1,6 @@
-// What the ranks of a mesh do together in a trainer: who builds which blocks, who keeps which elements, and the sums of a step.
-// With one rank every call here does nothing, and a step is what it is on one device.
-// Not here: the plans themselves (parallel/), the step (recipes/trainer.h).
+// What the ranks of a mesh do together in a trainer: who builds which blocks, who keeps which elements, and the sums of
+// a step. With one rank every call here does nothing, and a step is what it is on one device. Not here: the plans
+// themselves (parallel/), the step (recipes/trainer.h).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -21,7 +21,8 @@ namespace nemo {
 class TrainerRanks {
  public:
   // groups: null for one rank; else it must outlive this.
-  TrainerRanks(MeshGroups* groups, const ParallelismConfig& parallelism, const OptimizerConfig& optim, ParameterStore& store);
+  TrainerRanks(MeshGroups* groups, const ParallelismConfig& parallelism, const OptimizerConfig& optim,
+               ParameterStore& store);
 
   const Mesh& mesh() const { return mesh_; }
   // The blocks of each chunk of the model that this rank builds, in order.
@@ -36,21 +37,24 @@ class TrainerRanks {
   // ---- of a step ----
   // Ranks that share sequences are all given them: one of them counts their tokens.
   bool counts_loss_tokens() const { return model_.context.rank() == 0; }
-  void begin_step(ExecContext& ctx, const StepStateBuffer& state, int64_t num_micro_batches);  // the loss's denominator over all ranks
-  const BlockHooks& block_hooks() const { return data_parallel_.hooks(); }
+  void begin_step(ExecContext& ctx, const StepStateBuffer& state,
+                  int64_t num_micro_batches);  // the loss's denominator over all ranks
+  const BlockHooks& block_hooks() const { return alone_ ? no_hooks_ : data_parallel_.hooks(); }
   bool has_pipeline() const { return pipeline_ != nullptr; }
   // The placed micro-batches through all stages. training: with backward.
   void run_pipeline(ExecContext& ctx, std::span<const TokenLayout> micro_batches, bool training);
-  void sum_gradients(ExecContext& ctx, ParameterStore& store);                  // over ranks with other samples, and tied copies
-  void sum_norm(ExecContext& ctx, const StepStateBuffer& state) const;          // squares of the own parts, and the loss
+  void sum_gradients(ExecContext& ctx, ParameterStore& store);  // over ranks with other samples, and tied copies
+  void sum_norm(ExecContext& ctx, const StepStateBuffer& state) const;  // squares of the own parts, and the loss
   void sum_loss(ExecContext& ctx, const StepStateBuffer& state) const;
-  void gather_values(ExecContext& ctx) { data_parallel_.gather_values(ctx); }   // after the update
+  void gather_values(ExecContext& ctx) { data_parallel_.gather_values(ctx); }  // after the update
   void wait_for_values(ExecContext& ctx) { data_parallel_.wait_for_values(ctx); }
 
   // This rank writes the own part of a buffer to checkpoints: others hold the same.
   bool saves(const FlatBuffer& flat, int64_t index) const;
 
  private:
+  bool alone_;
+  BlockHooks no_hooks_;
   Mesh mesh_;
   ModelRanks model_;
   ProcessGroup pipeline_group_, copies_group_, data_;

@@ -26,6 +26,7 @@ struct Arena::Block {
   void* data;
   size_t bytes, leased_bytes = 0;
   bool small, free = true, first_of_segment, last_of_segment = true;
+  Lifetime lifetime;
   MemoryTag tag = MemoryTag::workspace;
   std::vector<Event> pending = {};
 };
@@ -56,6 +57,15 @@ void DeviceBuffer::also_used_on(Stream& stream) {
   if (data_ != nullptr) arena()->use_on(data_.get(), stream);
 }
 
+TransientHold::TransientHold(Arena& arena) : arena_(arena) {
+  std::lock_guard lock(arena_.mutex_);
+  ++arena_.transient_holds_;
+}
+TransientHold::~TransientHold() {
+  std::lock_guard lock(arena_.mutex_);
+  --arena_.transient_holds_;
+}
+
 Arena::Arena(Device device, size_t limit_bytes) : device_(device), limit_bytes_(limit_bytes) {}
 
 Arena::~Arena() {
@@ -80,7 +90,7 @@ void* Arena::lease(size_t bytes, MemoryTag tag) {
   free_.erase(block);
   if (block->bytes > rounded) {  // the rest stays free
     auto rest = std::make_unique<Block>(Block{.data = static_cast<char*>(block->data) + rounded, .bytes = block->bytes - rounded,
-                                              .small = block->small, .first_of_segment = false, .last_of_segment = block->last_of_segment});
+                                              .small = block->small, .first_of_segment = false, .last_of_segment = block->last_of_segment, .lifetime = block->lifetime});
     block->bytes = rounded;
     block->last_of_segment = false;
     free_.insert(rest.get());
@@ -90,6 +100,7 @@ void* Arena::lease(size_t bytes, MemoryTag tag) {
   block->tag = tag;
   block->leased_bytes = rounded;
   stats_.live_bytes += rounded;
+  if (block->lifetime == Lifetime::transient) transient_live_bytes_ += rounded;
   stats_.live_by_tag[static_cast<size_t>(tag)] += rounded;
   if (stats_.live_bytes > stats_.peak_bytes) {
     stats_.peak_bytes = stats_.live_bytes;
@@ -100,9 +111,9 @@ void* Arena::lease(size_t bytes, MemoryTag tag) {
 
 Arena::Block* Arena::find_free(size_t bytes) {
   const bool small = bytes <= kSmallLimit;
-  Block probe{.data = nullptr, .bytes = bytes, .small = small, .first_of_segment = false};
+  Block probe{.data = nullptr, .bytes = bytes, .small = small, .first_of_segment = false, .lifetime = lifetime_};
   for (auto it = free_.lower_bound(&probe); it != free_.end(); ++it)
-    if ((*it)->small == small) return *it;
+    if ((*it)->small == small && (*it)->lifetime == lifetime_) return *it;
   return nullptr;
 }
 
@@ -111,7 +122,7 @@ Arena::Block* Arena::reserve_segment(size_t bytes) {
   const size_t segment = small ? kSmallSegment : round_up(bytes, kLargeSegment);
   void* data = nullptr;
   for (int attempt = 0; attempt < 2 && data == nullptr; ++attempt) {
-    if (attempt == 1) release_free_segments();
+    if (attempt == 1) release_free_segments(Release::all_free);
     if (limit_bytes_ != 0 && stats_.reserved_bytes + segment > limit_bytes_) continue;
     if (device_.is_meta()) {
       data = reinterpret_cast<void*>(next_meta_address_);
@@ -125,17 +136,30 @@ Arena::Block* Arena::reserve_segment(size_t bytes) {
   if (data == nullptr) throw DeviceError{to_string(device_), "out of memory", out_of_memory_reason(bytes),
                                          "a smaller data.micro_batch_size or model.seq_length, model.recompute_granularity=full, trainer.precision=bf16"};
   stats_.reserved_bytes += segment;
-  auto block = std::make_unique<Block>(Block{.data = data, .bytes = segment, .small = small, .first_of_segment = true});
+  auto block = std::make_unique<Block>(Block{.data = data, .bytes = segment, .small = small, .first_of_segment = true, .lifetime = lifetime_});
   Block* result = block.get();
   free_.insert(result);
   blocks_.emplace(data, std::move(block));
   return result;
 }
 
-void Arena::release_free_segments() {
+void Arena::release_transient() {
+  std::lock_guard lock(mutex_);
+  collect_deferred();
+  release_free_segments(Release::transient);
+}
+
+size_t Arena::transient_live_bytes() const {
+  std::lock_guard lock(mutex_);
+  return transient_live_bytes_;
+}
+
+void Arena::release_free_segments(Release which) {
   for (auto it = blocks_.begin(); it != blocks_.end();) {
     Block* block = it->second.get();
-    if (!block->free || !block->first_of_segment || !block->last_of_segment) {
+    const bool transient = block->lifetime == Lifetime::transient;
+    const bool kept = transient ? transient_holds_ > 0 : which == Release::transient;
+    if (kept || !block->free || !block->first_of_segment || !block->last_of_segment) {
       ++it;
       continue;
     }
@@ -152,6 +176,7 @@ void Arena::give_back(void* data) noexcept {
   Block* block = blocks_.find(data)->second.get();
   stats_.live_bytes -= block->leased_bytes;
   stats_.live_by_tag[static_cast<size_t>(block->tag)] -= block->leased_bytes;
+  if (block->lifetime == Lifetime::transient) transient_live_bytes_ -= block->leased_bytes;
   if (block->pending.empty()) {
     make_free(block);
   } else {

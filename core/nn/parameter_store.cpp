@@ -241,6 +241,16 @@ void ParameterStore::begin_step() {
   for (QuantisedWeight& quantised : quantised_weights_) quantised.current = false;
 }
 
+std::vector<bool> ParameterStore::gradients_written() const {
+  std::vector<bool> written;
+  for (const Parameter& parameter : parameters_) written.push_back(parameter.gradient_written);
+  return written;
+}
+
+void ParameterStore::set_gradients_written(const std::vector<bool>& written) {
+  for (size_t i = 0; i < written.size(); ++i) parameters_[i].gradient_written = written[i];
+}
+
 void ParameterStore::zero_unwritten(ExecContext& ctx) {
   if (cut_.gradients) return;
   for (FlatBuffer& flat : flat_buffers_)

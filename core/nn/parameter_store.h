@@ -92,6 +92,9 @@ class ParameterStore {
   // One buffer's, leased first where it does not last.
   void zero_unwritten(ExecContext& ctx, FlatBuffer& flat);
   void release_gradients(FlatBuffer& flat);  // where they do not last
+  // Which gradients this step has written so far, in the order of parameters(): a replayed step sets what its walk would have.
+  std::vector<bool> gradients_written() const;
+  void set_gradients_written(const std::vector<bool>& written);
 
  private:
   void lay_out();

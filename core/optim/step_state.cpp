@@ -17,22 +17,34 @@ Tensor number_at(const Tensor& state, size_t offset) { return state.segment(stat
 
 }  // namespace
 
-StepStateSnapshot::StepStateSnapshot(ExecContext& ctx, const Tensor& state)
-    : host_(ctx.device(), sizeof(kernels::StepState)), copied_((download_later(ctx, host_.data(), state), Event(ctx.runtime().stream()))) {}
+StepStateSnapshot::StepStateSnapshot(ExecContext& ctx, const Tensor& state, std::shared_ptr<HostBuffer> host)
+    : host_(std::move(host)), copied_((download_later(ctx, host_->data(), state), Event(ctx.runtime().stream()))) {}
 
 kernels::StepState StepStateSnapshot::get() const {
   copied_.synchronize();
   kernels::StepState state;
-  std::memcpy(&state, host_.data(), sizeof(state));
+  std::memcpy(&state, host_->data(), sizeof(state));
   return state;
 }
 
-StepStateBuffer::StepStateBuffer(ExecContext& ctx) : state_(ctx.empty({sizeof(StepState) / sizeof(double)}, DType::fp64, MemoryTag::data)) {
+StepStateBuffer::StepStateBuffer(ExecContext& ctx)
+    : state_(ctx.empty({sizeof(StepState) / sizeof(double)}, DType::fp64, MemoryTag::data)), staging_(ctx.device(), sizeof(StepState)) {
   begin(ctx, {});
 }
 
-// The copy may read `host` before it returns only: from ordinary memory the runtime stages small copies at once.
-void StepStateBuffer::begin(ExecContext& ctx, const kernels::StepState& host) { upload(ctx, state_, &host); }
+void StepStateBuffer::begin(ExecContext& ctx, const kernels::StepState& host) {
+  void* const staged = staging_.next();
+  std::memcpy(staged, &host, sizeof(host));
+  upload(ctx, state_, staged);
+  staging_.sent(ctx.runtime().stream());
+}
+
+StepStateSnapshot StepStateBuffer::snapshot(ExecContext& ctx) {
+  for (const std::shared_ptr<HostBuffer>& each : snapshots_)
+    if (each.use_count() == 1) return StepStateSnapshot(ctx, state_, each);
+  snapshots_.push_back(std::make_shared<HostBuffer>(ctx.device(), sizeof(kernels::StepState)));
+  return StepStateSnapshot(ctx, state_, snapshots_.back());
+}
 
 Tensor StepStateBuffer::grad_square_sum() const { return number_at(state_, offsetof(StepState, grad_square_sum)); }
 Tensor StepStateBuffer::loss_sum() const { return number_at(state_, offsetof(StepState, loss_sum)); }

@@ -9,6 +9,8 @@
 
 struct CUevent_st;
 using cudaEvent_t = CUevent_st*;
+struct CUgraphExec_st;
+using cudaGraphExec_t = CUgraphExec_st*;
 
 namespace nemo::kernels {
 
@@ -37,6 +39,13 @@ NEMO_CUDA_KERNEL float cuda_event_elapsed_ms(cudaEvent_t start, cudaEvent_t end)
 enum class CopyKind { host_to_device, device_to_host, device_to_device };
 NEMO_CUDA_KERNEL void cuda_copy(void* to, const void* from, size_t bytes, CopyKind kind, cudaStream_t stream);
 NEMO_CUDA_KERNEL void cuda_zero(void* data, size_t bytes, cudaStream_t stream);
+// From begin to end the stream's work goes into a graph instead of the device. Memory may be allocated meanwhile; waiting for
+// the stream is an error. After an error in between, abandon ends the capture.
+NEMO_CUDA_KERNEL void cuda_capture_begin(cudaStream_t stream);
+NEMO_CUDA_KERNEL cudaGraphExec_t cuda_capture_end(cudaStream_t stream);
+NEMO_CUDA_KERNEL void cuda_capture_abandon(cudaStream_t stream) noexcept;
+NEMO_CUDA_KERNEL void cuda_graph_launch(cudaGraphExec_t graph, cudaStream_t stream);
+NEMO_CUDA_KERNEL void cuda_graph_destroy(cudaGraphExec_t graph) noexcept;
 // Versions as "13.0", "9.19.0", empty where the library is absent.
 struct CudaVersions { std::string driver, runtime, cublaslt, cudnn, nccl; };
 NEMO_CUDA_KERNEL CudaVersions cuda_versions();

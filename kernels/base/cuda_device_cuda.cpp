@@ -155,6 +155,32 @@ void cuda_zero(void* data, size_t bytes, cudaStream_t stream) {
   cuda_check(cudaMemsetAsync(data, 0, bytes, stream), "cudaMemsetAsync");
 }
 
+// Relaxed: the arena may reserve memory during a capture, which touches no stream.
+void cuda_capture_begin(cudaStream_t stream) {
+  cuda_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+}
+
+cudaGraphExec_t cuda_capture_end(cudaStream_t stream) {
+  cudaGraph_t graph = nullptr;
+  cuda_check(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture");
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  cuda_check(status, "cudaGraphInstantiate");
+  return executable;
+}
+
+void cuda_capture_abandon(cudaStream_t stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  cudaStreamEndCapture(stream, &graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();  // the error that ended the capture has been thrown already
+}
+
+void cuda_graph_launch(cudaGraphExec_t graph, cudaStream_t stream) { cuda_check(cudaGraphLaunch(graph, stream), "cudaGraphLaunch"); }
+
+void cuda_graph_destroy(cudaGraphExec_t graph) noexcept { cudaGraphExecDestroy(graph); }
+
 CudaVersions cuda_versions() {
   CudaVersions versions;
   int number = 0;

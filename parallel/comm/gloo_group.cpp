@@ -85,13 +85,13 @@ namespace {
 
 class GlooTransport final : public HostTransport {
  public:
-  // slot: tells this group's messages from those of others.
-  GlooTransport(std::shared_ptr<GlooWorld> world, const GroupMembers& members, uint64_t slot, milliseconds deadline)
-      : world_(std::move(world)), members_(members), slot_(slot), deadline_(deadline) {}
+  // number: tells this group's messages from those of others.
+  GlooTransport(std::shared_ptr<GlooWorld> world, const GroupMembers& members, uint64_t number, milliseconds deadline)
+      : world_(std::move(world)), members_(members), number_(number), deadline_(deadline) {}
 
   void exchange(std::span<const OutgoingBytes> outgoing, std::span<const IncomingBytes> incoming,
-                std::string_view) override {
-    Pending pending(*this);
+                std::string_view call) override {
+    Pending pending(*this, call);
     const Clock::time_point deadline = Clock::now() + deadline_;
     for (const IncomingBytes& in : incoming)
       if (in.bytes > 0) pending.start(in.peer, in.data, in.bytes, true);
@@ -125,7 +125,7 @@ class GlooTransport final : public HostTransport {
     }
 
    public:
-    explicit Pending(GlooTransport& transport) : transport_(transport) {
+    Pending(GlooTransport& transport, std::string_view call) : transport_(transport), call_(call) {
       std::lock_guard lock(transport_.mutex_);
       if (transport_.abandoned_) throw TransportFailure(-1, "the group is being given up");
       transport_.pending_ = this;
@@ -138,11 +138,12 @@ class GlooTransport final : public HostTransport {
     void start(int peer, void* data, size_t bytes, bool receive) {
       const int rank = transport_.members_.ranks[static_cast<size_t>(peer)];
       Message message{peer, receive, transport_.world_->buffer(data, bytes)};
+      const uint64_t slot = slot_of(bytes);
       guarded(peer, [&] {
         if (receive)
-          message.buffer->recv(rank, transport_.slot_);
+          message.buffer->recv(rank, slot);
         else
-          message.buffer->send(rank, transport_.slot_);
+          message.buffer->send(rank, slot);
       });
       std::lock_guard lock(transport_.mutex_);
       messages_.push_back(std::move(message));
@@ -168,13 +169,23 @@ class GlooTransport final : public HostTransport {
     }
 
    private:
+    // Gloo takes any message of the same slot, of whatever size. Two ends that disagree about the call or the size have
+    // different slots: they wait for the deadline and do not get wrong data.
+    uint64_t slot_of(size_t bytes) const {
+      uint64_t hash = 0xCBF29CE484222325ull;
+      for (const char c : call_) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ull;
+      hash = (hash ^ bytes) * 0x9E3779B97F4A7C15ull;
+      return transport_.number_ << 40 | hash >> 24;
+    }
+
     GlooTransport& transport_;
+    const std::string_view call_;
     std::vector<Message> messages_;
   };
 
   std::shared_ptr<GlooWorld> world_;
   const GroupMembers members_;
-  const uint64_t slot_;
+  const uint64_t number_;
   const milliseconds deadline_;
   std::mutex mutex_;
   Pending* pending_ = nullptr;

@@ -11,18 +11,24 @@ namespace nemo {
 namespace {
 
 std::string label_of(const FlatBuffer& flat, const char* what) {
-  return flat.key.block + (flat.key.alone.empty() ? (flat.key.weight_decay ? ".decayed" : ".plain") : "." + flat.key.alone) + what;
+  return flat.key.block +
+         (flat.key.alone.empty() ? (flat.key.weight_decay ? ".decayed" : ".plain") : "." + flat.key.alone) + what;
 }
 
 }  // namespace
 
-DataParallel::DataParallel(ParameterStore& store, ProcessGroup shard, ProcessGroup replica, const DataParallelOptions& options)
+DataParallel::DataParallel(ParameterStore& store, ProcessGroup shard, ProcessGroup replica,
+                           const DataParallelOptions& options)
     : store_(store), shard_(std::move(shard)), replica_(std::move(replica)), options_(options) {
   if (options.sharding == DataParallelSharding::no_shard && shard_.size() > 1)
-    throw PlanError{"data parallel", "no_shard", "is given a group of " + std::to_string(shard_.size()) + " ranks to share state"};
+    throw PlanError{"data parallel", "no_shard",
+                    "is given a group of " + std::to_string(shard_.size()) + " ranks to share state"};
   const bool keeps_whole_gradients = !cut().gradients;
   if (options.deferred_weight_gradients && !keeps_whole_gradients)
-    throw PlanError{"data parallel", "zero_bubble", "keeps weight gradients for later, which " + std::string(enum_names(options.sharding)[static_cast<size_t>(options.sharding)]) + " would shard after each micro-batch",
+    throw PlanError{"data parallel", "zero_bubble",
+                    "keeps weight gradients for later, which " +
+                        std::string(enum_names(options.sharding)[static_cast<size_t>(options.sharding)]) +
+                        " would shard after each micro-batch",
                     "data_parallel_sharding_strategy no_shard or optim, or the 1f1b schedule"};
   hooks_.before_forward = [this](ExecContext& ctx, const std::string& block) {
     require(ctx, block);
@@ -47,7 +53,9 @@ DataParallel::DataParallel(ParameterStore& store, ProcessGroup shard, ProcessGro
 }
 
 FlatCut DataParallel::cut() const {
-  return {.shard_index = shard_.rank(), .num_shards = shard_.size(), .gradients = shard_.size() > 1 && options_.sharding >= DataParallelSharding::optim_grads,
+  return {.shard_index = shard_.rank(),
+          .num_shards = shard_.size(),
+          .gradients = shard_.size() > 1 && options_.sharding >= DataParallelSharding::optim_grads,
           .values = shard_.size() > 1 && options_.sharding == DataParallelSharding::optim_grads_params};
 }
 
@@ -70,8 +78,10 @@ void DataParallel::follow(ExecContext& ctx, const std::vector<BlockOrder>& chunk
   for (const BlockOrder& chunk : chunks) {
     for (size_t i = 0; i < chunk.blocks.size(); ++i) {
       here.insert(chunk.blocks[i]);
-      neighbours_[chunk.blocks[i]] = {.before = i > 0 ? chunk.blocks[i - 1] : "", .after = i + 1 < chunk.blocks.size() ? chunk.blocks[i + 1] : "",
-                                      .first_leaf = i == 0 && chunk.first_is_leaf, .last = i + 1 == chunk.blocks.size()};
+      neighbours_[chunk.blocks[i]] = {.before = i > 0 ? chunk.blocks[i - 1] : "",
+                                      .after = i + 1 < chunk.blocks.size() ? chunk.blocks[i + 1] : "",
+                                      .first_leaf = i == 0 && chunk.first_is_leaf,
+                                      .last = i + 1 == chunk.blocks.size()};
     }
   }
   for (FlatBuffer& flat : store_.flat_buffers()) {
@@ -162,19 +172,31 @@ void DataParallel::reduce(ExecContext& ctx, Held& held, bool last) {
   store_.zero_unwritten(ctx, flat);
   if (before_reduction_) before_reduction_(ctx, flat);
   if (!store_.cut().gradients) {
-    if (shard_.size() > 1) reductions_.push_back({&held, shard_.reduce_scatter(ctx, flat.owned_gradients, flat.gradients, Reduction::sum, label_of(flat, ".gradients")), {}, last});
-    else replica_sums_.push_back(replica_.all_reduce(ctx, flat.owned_gradients, Reduction::sum, label_of(flat, ".gradients")));
+    if (shard_.size() > 1)
+      reductions_.push_back({&held,
+                             shard_.reduce_scatter(ctx, flat.owned_gradients, flat.gradients, Reduction::sum,
+                                                   label_of(flat, ".gradients")),
+                             {},
+                             last});
+    else
+      replica_sums_.push_back(
+          replica_.all_reduce(ctx, flat.owned_gradients, Reduction::sum, label_of(flat, ".gradients")));
     if (replica_.size() > 1) finish_reductions(ctx, 1);
     return;
   }
-  const Tensor part = held.owned_written ? ctx.empty({flat.owned_numel}, flat.owned_gradients.dtype(), MemoryTag::gradients) : flat.owned_gradients;
-  reductions_.push_back({&held, shard_.reduce_scatter(ctx, part, flat.gradients, Reduction::sum, label_of(flat, ".gradients")), held.owned_written ? part : Tensor(), last});
+  const Tensor part = held.owned_written
+                          ? ctx.empty({flat.owned_numel}, flat.owned_gradients.dtype(), MemoryTag::gradients)
+                          : flat.owned_gradients;
+  reductions_.push_back({&held,
+                         shard_.reduce_scatter(ctx, part, flat.gradients, Reduction::sum, label_of(flat, ".gradients")),
+                         held.owned_written ? part : Tensor(), last});
   held.owned_written = true;
   store_.release_gradients(flat);
   finish_reductions(ctx, options_.overlap_grad_reduce ? 2 : 0);  // a block's two buffers may be on their way
 }
 
-// Waits for all but the newest `leave` reductions, adds them up over micro-batches, and passes the last ones on to the replicas.
+// Waits for all but the newest `leave` reductions, adds them up over micro-batches, and passes the last ones on to the
+// replicas.
 void DataParallel::finish_reductions(ExecContext& ctx, size_t leave) {
   while (reductions_.size() > leave) {
     PartialSum reduction = std::move(reductions_.front());
@@ -182,7 +204,9 @@ void DataParallel::finish_reductions(ExecContext& ctx, size_t leave) {
     FlatBuffer& flat = *reduction.held->flat;
     reduction.work.wait(ctx);
     if (reduction.part.defined()) add_to(ctx, flat.owned_gradients, reduction.part);
-    if (reduction.last && replica_.size() > 1) replica_sums_.push_back(replica_.all_reduce(ctx, flat.owned_gradients, Reduction::sum, label_of(flat, ".gradients")));
+    if (reduction.last && replica_.size() > 1)
+      replica_sums_.push_back(
+          replica_.all_reduce(ctx, flat.owned_gradients, Reduction::sum, label_of(flat, ".gradients")));
   }
 }
 

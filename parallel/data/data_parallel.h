@@ -1,7 +1,8 @@
-// Data parallelism over the flat buffers of a parameter store: gradients summed over the ranks that see other samples, and
-// what those ranks share out (optimizer state, gradients, values), overlapped with the passes through block hooks.
+// Data parallelism over the flat buffers of a parameter store: gradients summed over the ranks that see other samples,
+// and what those ranks share out (optimizer state, gradients, values), overlapped with the passes through block hooks.
 //   Rajbhandari et al. 2020 (ZeRO), arXiv:1910.02054; Zhao et al. 2023 (FSDP), arXiv:2304.11277.
-// Not here: the cut itself (core/nn/parameter_store.h), which ranks form a group (parallel/mesh.h), the update (core/optim).
+// Not here: the cut itself (core/nn/parameter_store.h), which ranks form a group (parallel/mesh.h), the update
+// (core/optim).
 #pragma once
 #include <deque>
 #include <functional>
@@ -19,9 +20,12 @@ namespace nemo {
 
 struct DataParallelOptions {
   DataParallelSharding sharding = DataParallelSharding::no_shard;
-  bool overlap_grad_reduce = true;   // reduce a buffer as soon as its gradients are whole; else all of them after the backward
-  bool overlap_param_gather = true;  // gather updated or sharded values ahead of their use; else wait for each gather at once
-  bool deferred_weight_gradients = false;  // gradients are whole when count_backward says so, not when a block's backward ends
+  bool overlap_grad_reduce =
+      true;  // reduce a buffer as soon as its gradients are whole; else all of them after the backward
+  bool overlap_param_gather =
+      true;  // gather updated or sharded values ahead of their use; else wait for each gather at once
+  bool deferred_weight_gradients =
+      false;  // gradients are whole when count_backward says so, not when a block's backward ends
 };
 
 // The order in which a stage chunk runs its blocks.
@@ -32,18 +36,21 @@ struct BlockOrder {
 
 class DataParallel {
  public:
-  // shard: the ranks that share out what the strategy cuts (one rank under no_shard); replica: those that hold the same part.
-  // Together they are all ranks with samples of their own. The store must outlive this.
+  // shard: the ranks that share out what the strategy cuts (one rank under no_shard); replica: those that hold the same
+  // part. Together they are all ranks with samples of their own. The store must outlive this.
   DataParallel(ParameterStore& store, ProcessGroup shard, ProcessGroup replica, const DataParallelOptions& options);
   ~DataParallel();  // waits for what is in flight: it reads and writes the store's memory
   DataParallel(const DataParallel&) = delete;
   DataParallel& operator=(const DataParallel&) = delete;
 
   // What must happen to a buffer's gradients before they are summed over samples, whenever that is.
-  void set_before_reduction(std::function<void(ExecContext&, const FlatBuffer&)> before) { before_reduction_ = std::move(before); }
-  FlatCut cut() const;                                       // what the store is to be allocated with
-  void follow(ExecContext& ctx, const std::vector<BlockOrder>& chunks);  // after that: which blocks will run; ctx must outlive this
-  const BlockHooks& hooks() const { return hooks_; }         // around every block of every pass
+  void set_before_reduction(std::function<void(ExecContext&, const FlatBuffer&)> before) {
+    before_reduction_ = std::move(before);
+  }
+  FlatCut cut() const;  // what the store is to be allocated with
+  void follow(ExecContext& ctx,
+              const std::vector<BlockOrder>& chunks);  // after that: which blocks will run; ctx must outlive this
+  const BlockHooks& hooks() const { return hooks_; }   // around every block of every pass
   const ProcessGroup& shard() const { return shard_; }
   const ProcessGroup& replica() const { return replica_; }
 
@@ -54,7 +61,7 @@ class DataParallel {
   void finish_gradients(ExecContext& ctx);
   // After the update: starts to bring the whole values back where they last.
   void gather_values(ExecContext& ctx);
-  void wait_for_values(ExecContext& ctx);                    // for readers other than blocks
+  void wait_for_values(ExecContext& ctx);  // for readers other than blocks
 
  private:
   struct Held {  // a flat buffer and where it stands
@@ -67,7 +74,12 @@ class DataParallel {
     std::set<std::string> holders;  // blocks that want the values now
     Work gather;
   };
-  struct PartialSum { Held* held; Work work; Tensor part; bool last; };  // part: to be added to owned_gradients; undefined when it went there
+  struct PartialSum {
+    Held* held;
+    Work work;
+    Tensor part;
+    bool last;
+  };  // part: to be added to owned_gradients; undefined when it went there
 
   void require(ExecContext& ctx, const std::string& block);
   void prefetch(ExecContext& ctx, const std::string& block);
@@ -77,7 +89,10 @@ class DataParallel {
   void reduce(ExecContext& ctx, Held& held, bool last);
   void finish_reductions(ExecContext& ctx, size_t leave);
 
-  struct Neighbours { std::string before, after; bool first_leaf = false, last = false; };
+  struct Neighbours {
+    std::string before, after;
+    bool first_leaf = false, last = false;
+  };
   ParameterStore& store_;
   ExecContext* ctx_ = nullptr;
   ProcessGroup shard_, replica_;

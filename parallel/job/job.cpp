@@ -10,7 +10,12 @@
 namespace nemo {
 
 Job::Job(JobOptions options) : options_(std::move(options)) {
-  if (options_.serves_store) server_.emplace(Endpoint{.host = {}, .port = options_.store.port});
+  if (options_.serves_store) {
+    const std::string& host = options_.store.host;
+    const bool local = host == "localhost" || host == "::1" || host.starts_with("127.");
+    // By a name this machine may know itself only as a loopback address, which the others cannot reach.
+    server_.emplace(Endpoint{.host = local ? host : "", .port = options_.store.port});
+  }
   store_.emplace(options_.store, options_.store_prefix, options_.start_timeout);
   agree_on_start(*store_, options_.rank, options_.world_size, options_.place, options_.facts, options_.start_timeout);
   stop_.emplace(*store_, options_.rank, options_.world_size, options_.deadline);

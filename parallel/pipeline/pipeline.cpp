@@ -37,20 +37,29 @@ PipelineLinks::PipelineLinks(GroupFactory& factory, const std::vector<int>& stag
     std::vector<int> ranks{stages[static_cast<size_t>(from)], stages[static_cast<size_t>(to)]};
     std::ranges::sort(ranks);
     const std::string link = std::to_string(from) + "-" + std::to_string(to);
-    const ProcessGroup forward = factory.make("pp_forward_" + link, ranks), backward = factory.make("pp_backward_" + link, ranks);
+    const ProcessGroup forward = factory.make("pp_forward_" + link, ranks),
+                       backward = factory.make("pp_backward_" + link, ranks);
     (stage == from ? forward_out_ : forward_in_) = forward;
     (stage == from ? backward_in_ : backward_out_) = backward;
   }
 }
 
-Work PipelineLinks::transfer(ExecContext& ctx, const ProcessGroup& link, std::vector<Tensor> tensors, bool sends, const char* label) {
+Work PipelineLinks::transfer(ExecContext& ctx, const ProcessGroup& link, std::vector<Tensor> tensors, bool sends,
+                             const char* label) {
   std::vector<Transfer> transfers;
   for (Tensor& tensor : tensors) transfers.push_back({1 - link.rank(), std::move(tensor)});
-  return sends ? link.exchange(ctx, std::move(transfers), {}, label) : link.exchange(ctx, {}, std::move(transfers), label);
+  return sends ? link.exchange(ctx, std::move(transfers), {}, label)
+               : link.exchange(ctx, {}, std::move(transfers), label);
 }
 
-Pipeline::Pipeline(ExecContext& ctx, PipelineLinks links, PipelineSchedule schedule, int64_t num_stages, int64_t stage, std::vector<PipelineChunk> chunks)
-    : ctx_(ctx), links_(std::move(links)), schedule_(schedule), num_stages_(num_stages), stage_(stage), chunks_(std::move(chunks)) {}
+Pipeline::Pipeline(ExecContext& ctx, PipelineLinks links, PipelineSchedule schedule, int64_t num_stages, int64_t stage,
+                   std::vector<PipelineChunk> chunks)
+    : ctx_(ctx),
+      links_(std::move(links)),
+      schedule_(schedule),
+      num_stages_(num_stages),
+      stage_(stage),
+      chunks_(std::move(chunks)) {}
 
 Pipeline::~Pipeline() {
   std::vector<Work> works = std::move(sends_);
@@ -63,14 +72,17 @@ Pipeline::~Pipeline() {
   }
 }
 
-void Pipeline::train(ExecContext& ctx, int64_t num_micro_batches, const BlockHooks& hooks, const OnWeightGradients& on_weight_gradients) {
-  for (const PipelineAction& action : pipeline_actions(schedule_, shape(num_micro_batches), stage_)) act(ctx, action, true, hooks, on_weight_gradients);
+void Pipeline::train(ExecContext& ctx, int64_t num_micro_batches, const BlockHooks& hooks,
+                     const OnWeightGradients& on_weight_gradients) {
+  for (const PipelineAction& action : pipeline_actions(schedule_, shape(num_micro_batches), stage_))
+    act(ctx, action, true, hooks, on_weight_gradients);
   for (Work& send : sends_) send.wait(ctx);
   sends_.clear();
 }
 
 void Pipeline::evaluate(ExecContext& ctx, int64_t num_micro_batches) {
-  for (const PipelineAction& action : forward_actions(shape(num_micro_batches), stage_)) act(ctx, action, false, {}, {});
+  for (const PipelineAction& action : forward_actions(shape(num_micro_batches), stage_))
+    act(ctx, action, false, {}, {});
   for (Work& send : sends_) send.wait(ctx);
   sends_.clear();
 }
@@ -82,7 +94,8 @@ Bundle Pipeline::room(ExecContext& ctx, const PipelineChunk& chunk, int64_t micr
   return bundle;
 }
 
-void Pipeline::act(ExecContext& ctx, const PipelineAction& action, bool training, const BlockHooks& hooks, const OnWeightGradients& on_weight_gradients) {
+void Pipeline::act(ExecContext& ctx, const PipelineAction& action, bool training, const BlockHooks& hooks,
+                   const OnWeightGradients& on_weight_gradients) {
   using Kind = PipelineAction::Kind;
   const std::pair key{action.chunk, action.micro_batch};
   const PipelineChunk& chunk = chunks_[static_cast<size_t>(action.chunk)];
@@ -107,7 +120,8 @@ void Pipeline::act(ExecContext& ctx, const PipelineAction& action, bool training
       break;
     case Kind::receive_backward: {
       flight.grad_out.residual = ctx.empty(flight.out.residual.shape(), ctx.compute_dtype());
-      if (flight.out.branch.shape().rank() > 0) flight.grad_out.branch = ctx.empty(flight.out.branch.shape(), ctx.compute_dtype());
+      if (flight.out.branch.shape().rank() > 0)
+        flight.grad_out.branch = ctx.empty(flight.out.branch.shape(), ctx.compute_dtype());
       flight.gradient = links_.receive_backward(ctx, tensors_of(flight.grad_out));
       break;
     }
@@ -130,7 +144,8 @@ void Pipeline::act(ExecContext& ctx, const PipelineAction& action, bool training
   }
 }
 
-void Pipeline::forward(ExecContext& ctx, const PipelineAction& action, Flight& flight, bool training, const BlockHooks& hooks) {
+void Pipeline::forward(ExecContext& ctx, const PipelineAction& action, Flight& flight, bool training,
+                       const BlockHooks& hooks) {
   const PipelineChunk& chunk = chunks_[static_cast<size_t>(action.chunk)];
   flight.input.wait(ctx);
   if (!training) {

@@ -11,18 +11,30 @@
 namespace nemo {
 
 // Stage s runs chunks s, num_stages + s, 2 num_stages + s, ... of the model.
-struct PipelineShape { int64_t num_stages = 1, num_chunks = 1, num_micro_batches = 1; };
+struct PipelineShape {
+  int64_t num_stages = 1, num_chunks = 1, num_micro_batches = 1;
+};
 
 struct PipelineAction {
-  // Receives start early and are waited for by the computation of the same micro-batch and chunk; sends are not waited for.
-  enum class Kind : uint8_t { receive_forward, forward, send_forward, receive_backward, backward, send_backward, weight_gradient };
+  // Receives start early and are waited for by the computation of the same micro-batch and chunk; sends are not waited
+  // for.
+  enum class Kind : uint8_t {
+    receive_forward,
+    forward,
+    send_forward,
+    receive_backward,
+    backward,
+    send_backward,
+    weight_gradient
+  };
   Kind kind;
   int64_t micro_batch, chunk;  // chunk: of the stage's own
   bool operator==(const PipelineAction&) const = default;
 };
 std::string to_string(const PipelineAction& action);  // "forward 3.0": micro-batch 3, chunk 0
 
-// PlanError where the shape cannot be scheduled: interleaving needs micro-batches divisible by the stages, zero_bubble one chunk.
+// PlanError where the shape cannot be scheduled: interleaving needs micro-batches divisible by the stages, zero_bubble
+// one chunk.
 std::vector<PipelineAction> pipeline_actions(PipelineSchedule schedule, const PipelineShape& shape, int64_t stage);
 // Forward alone, for validation.
 std::vector<PipelineAction> forward_actions(const PipelineShape& shape, int64_t stage);

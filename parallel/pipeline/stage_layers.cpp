@@ -7,22 +7,33 @@
 
 namespace nemo {
 
-std::vector<int64_t> layers_of_stages(int64_t num_layers, int64_t num_stages, int64_t num_chunks, const std::vector<int64_t>& layout) {
+std::vector<int64_t> layers_of_stages(int64_t num_layers, int64_t num_stages, int64_t num_chunks,
+                                      const std::vector<int64_t>& layout) {
   const int64_t count = num_stages * num_chunks;
-  const auto fail = [](const std::string& reason, const std::string& suggestion) { throw PlanError{"pipeline", "layers", reason, suggestion}; };
+  const auto fail = [](const std::string& reason, const std::string& suggestion) {
+    throw PlanError{"pipeline", "layers", reason, suggestion};
+  };
   const auto text = [](int64_t number) { return std::to_string(number); };
   if (layout.empty()) {
-    if (num_layers % count != 0) fail(text(count) + " chunks do not divide " + text(num_layers) + " layers", "a pipeline_model_parallel_layout with a count for each");
+    if (num_layers % count != 0)
+      fail(text(count) + " chunks do not divide " + text(num_layers) + " layers",
+           "a pipeline_model_parallel_layout with a count for each");
     return std::vector<int64_t>(static_cast<size_t>(count), num_layers / count);
   }
   if (static_cast<int64_t>(layout.size()) != count)
-    fail("the layout has " + text(static_cast<int64_t>(layout.size())) + " counts for " + text(num_stages) + " stages of " + text(num_chunks) + (num_chunks == 1 ? " chunk" : " chunks"), text(count) + " counts");
+    fail("the layout has " + text(static_cast<int64_t>(layout.size())) + " counts for " + text(num_stages) +
+             " stages of " + text(num_chunks) + (num_chunks == 1 ? " chunk" : " chunks"),
+         text(count) + " counts");
   for (size_t i = 0; i < layout.size(); ++i) {
     const bool outer = i == 0 || i + 1 == layout.size();
-    if (layout[i] < (outer ? 0 : 1)) fail("place " + text(static_cast<int64_t>(i)) + " of the layout has " + text(layout[i]) + " layers", outer ? "0 or more" : "1 or more");
+    if (layout[i] < (outer ? 0 : 1))
+      fail("place " + text(static_cast<int64_t>(i)) + " of the layout has " + text(layout[i]) + " layers",
+           outer ? "0 or more" : "1 or more");
   }
   const int64_t sum = std::accumulate(layout.begin(), layout.end(), int64_t{0});
-  if (sum != num_layers) fail("the layout has " + text(sum) + " layers, the model " + text(num_layers), "counts that add up to " + text(num_layers));
+  if (sum != num_layers)
+    fail("the layout has " + text(sum) + " layers, the model " + text(num_layers),
+         "counts that add up to " + text(num_layers));
   return layout;
 }
 

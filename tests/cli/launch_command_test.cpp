@@ -115,7 +115,7 @@ TEST_CASE("an environment that cannot be is refused fast", "[cli][launch]") {
   const uint16_t port = free_port();
   CHECK_THAT(run_nemo(with(kTiny, {"parallelism.comm_timeout_s=0.5"}), rank_environment(1, 2, port)).err,
              Contains("rendezvous: 127.0.0.1:" + std::to_string(port) + ": cannot be reached"));
-  const FileDescriptor taken = listen_on({"0.0.0.0", port});
+  const FileDescriptor taken = listen_on({"127.0.0.1", port});
   CHECK_THAT(run_nemo(kTiny, rank_environment(0, 2, port)).err,
              Contains(std::to_string(port) + ": the port is in use"));
   CHECK_THAT(run_nemo(with(kTiny, {"--nproc-per-node", "2"}), rank_environment(0, 2, port)).err,

@@ -43,6 +43,7 @@ TEST_CASE("a setting whose feature does not exist yet is refused, never ignored"
       "run: {dependency: singleton}",
       "cluster: {type: slurm}",
       "model: {cpu_offloading: true}",
+      "parallelism: {expert_model_parallel_size: 2}",
       "data: {rampup_batch_size: [1, 1, 10]}",
       "data: {packed_sequence: true}",
       "tokenizer: {type: sentencepiece, model: a.model}",

@@ -34,6 +34,16 @@ TEST_CASE("sections that contradict each other", "[recipes]") {
   CHECK_THROWS_WITH(parse("data: {blend: ['-1', a]}\n"), "r.yaml:1: data.blend: weight -1 of a is not positive");
   CHECK_THROWS_WITH(parse("optim: {lr: 1e-4, sched: {min_lr: 1e-3}}\n"),
                     "r.yaml:1: optim.sched.min_lr: is above optim.lr (r.yaml:1); try: a tenth of optim.lr");
+  CHECK_THROWS_WITH(parse("trainer: {precision: bf16-mixed}\noptim: {master_dtype: bf16}\n"),
+                    "r.yaml:2: optim.master_dtype: bf16-mixed is bf16 arithmetic beside fp32 master weights; try: "
+                    "trainer.precision=bf16, which keeps none");
+}
+
+TEST_CASE("states of a precision that has none say so", "[recipes]") {
+  CHECK(parse("trainer: {precision: bf16}\noptim: {master_dtype: bf16}\n").notices ==
+        std::vector<std::string>{"r.yaml:2: optim.master_dtype has no effect: in bf16 there is no master copy"});
+  CHECK(parse("trainer: {precision: fp32}\noptim: {grad_reduce_in_fp32: false}\n").notices ==
+        std::vector<std::string>{"r.yaml:2: optim.grad_reduce_in_fp32 has no effect: in fp32 gradients are fp32"});
 }
 
 TEST_CASE("a run needs data, and the recipe that needs text says so", "[recipes]") {

@@ -2,13 +2,14 @@
 #include <catch2/catch.hpp>
 
 #include <condition_variable>
+#include <fstream>
 #include <map>
 #include <mutex>
 
 #include "core/checkpoint/checkpoint_folder.h"
 #include "core/checkpoint/retention.h"
 #include "core/error.h"
-#include "recipes/load_model.h"
+#include "recipes/convert.h"
 #include "recipes/run_checkpoint.h"
 #include "tests/recipes/layouts.h"
 #include "tests/temporary_folder.h"
@@ -22,17 +23,21 @@ using enum DataParallelSharding;
 class Notes {
  public:
   CheckpointRanks of(const Rank& rank) {
-    return {.rank = rank.rank, .size = rank.world_size,
-            .tell = [this](const std::string& key, const std::string& text) {
-              const std::lock_guard lock(mutex_);
-              notes_.try_emplace(key, text);
-              changed_.notify_all();
-            },
-            .hear = [this](const std::string& key) {
-              std::unique_lock lock(mutex_);
-              if (!changed_.wait_for(lock, std::chrono::seconds(60), [&] { return notes_.contains(key); })) throw CheckpointError{"notes", key, "was not told"};
-              return notes_.at(key);
-            }};
+    return {.rank = rank.rank,
+            .size = rank.world_size,
+            .tell =
+                [this](const std::string& key, const std::string& text) {
+                  const std::lock_guard lock(mutex_);
+                  notes_.try_emplace(key, text);
+                  changed_.notify_all();
+                },
+            .hear =
+                [this](const std::string& key) {
+                  std::unique_lock lock(mutex_);
+                  if (!changed_.wait_for(lock, std::chrono::seconds(60), [&] { return notes_.contains(key); }))
+                    throw CheckpointError{"notes", key, "was not told"};
+                  return notes_.at(key);
+                }};
   }
 
  private:
@@ -41,7 +46,8 @@ class Notes {
   std::map<std::string, std::string> notes_;
 };
 
-Layout layout(const std::string& name, int world_size, int64_t pp, int64_t vpp, DataParallelSharding sharding, int64_t instances = 1, std::vector<int64_t> layers = {}) {
+Layout layout(const std::string& name, int world_size, int64_t pp, int64_t vpp, DataParallelSharding sharding,
+              int64_t instances = 1, std::vector<int64_t> layers = {}) {
   ParallelismConfig parallelism;
   parallelism.pipeline_model_parallel_size = pp;
   parallelism.virtual_pipeline_model_parallel_size = vpp;
@@ -51,23 +57,28 @@ Layout layout(const std::string& name, int world_size, int64_t pp, int64_t vpp, 
   return {name, world_size, parallelism};
 }
 
-// The same over tensor ranks, with sequence parallelism, and context ranks.
-Layout cut_model(Layout layout, int64_t tensor, int64_t context) {
-  layout.parallelism.tensor_model_parallel_size = tensor;
-  layout.parallelism.sequence_parallel = tensor > 1;
-  layout.parallelism.context_parallel_size = context;
+Layout with_model_ranks(Layout layout, int64_t tp, int64_t cp) {
+  layout.parallelism.tensor_model_parallel_size = tp;
+  layout.parallelism.sequence_parallel = tp > 1;
+  layout.parallelism.context_parallel_size = cp;
   return layout;
 }
 
 const std::map<std::string, Layout>& layouts() {
   static const auto kLayouts = [] {
     std::map<std::string, Layout> by_name;
-    for (const Layout& each : {layout("one", 1, 1, 1, no_shard), layout("dp4", 4, 1, 1, no_shard), layout("dp2 optim", 2, 1, 1, optim), layout("dp4 optim_grads", 4, 1, 1, optim_grads),
-                               layout("dp4 fsdp", 4, 1, 1, optim_grads_params), layout("dp8 fsdp", 8, 1, 1, optim_grads_params),
-                               layout("dp4 fsdp in 2 instances", 4, 1, 1, optim_grads_params, 2), layout("pp2", 2, 2, 1, no_shard), layout("pp4 of 2 1 1 0", 4, 4, 1, no_shard, 1, {2, 1, 1, 0}),
-                               layout("pp2 in 2 chunks", 2, 2, 2, no_shard), layout("dp2 pp2 optim", 4, 2, 1, optim), layout("dp2 pp2 fsdp", 4, 2, 1, optim_grads_params),
-                               cut_model(layout("tp2", 2, 1, 1, no_shard), 2, 1), cut_model(layout("tp4", 4, 1, 1, no_shard), 4, 1), cut_model(layout("tp2 dp2 fsdp", 4, 1, 1, optim_grads_params), 2, 1),
-                               cut_model(layout("cp2 dp2 optim", 4, 1, 1, optim), 1, 2), cut_model(layout("tp2 cp2 pp2", 8, 2, 1, no_shard), 2, 2)})
+    for (const Layout& each :
+         {layout("one", 1, 1, 1, no_shard), layout("dp4", 4, 1, 1, no_shard), layout("dp2 optim", 2, 1, 1, optim),
+          layout("dp4 optim_grads", 4, 1, 1, optim_grads), layout("dp4 fsdp", 4, 1, 1, optim_grads_params),
+          layout("dp8 fsdp", 8, 1, 1, optim_grads_params),
+          layout("dp4 fsdp in 2 instances", 4, 1, 1, optim_grads_params, 2), layout("pp2", 2, 2, 1, no_shard),
+          layout("pp4 of 2 1 1 0", 4, 4, 1, no_shard, 1, {2, 1, 1, 0}), layout("pp2 in 2 chunks", 2, 2, 2, no_shard),
+          layout("dp2 pp2 optim", 4, 2, 1, optim), layout("dp2 pp2 fsdp", 4, 2, 1, optim_grads_params),
+          with_model_ranks(layout("tp2 dp2 optim", 4, 1, 1, optim), 2, 1),
+          with_model_ranks(layout("tp2 pp2", 4, 2, 1, no_shard), 2, 1),
+          with_model_ranks(layout("cp2 dp2 fsdp", 4, 1, 1, optim_grads_params), 1, 2),
+          with_model_ranks(layout("tp2 cp2 pp2", 8, 2, 1, no_shard), 2, 2),
+          with_model_ranks(layout("tp4 dp2 fsdp", 8, 1, 1, optim_grads_params), 4, 1)})
       by_name[each.name] = each;
     return by_name;
   }();
@@ -75,12 +86,15 @@ const std::map<std::string, Layout>& layouts() {
 }
 
 Recipe recipe_saving_to(const TemporaryFolder& folder) {
-  return parse_recipe("run: {name: layouts}\ntokenizer: {type: byte}\ndata: {mock: true}\nmodel: {family: gpt}\n", "test.yaml",
-                      std::vector<std::string>{"checkpoint.save=" + folder.path(), "run.results_dir=" + folder.path()}, RecipeFolders({}));
+  return parse_recipe("run: {name: layouts}\ntokenizer: {type: byte}\ndata: {mock: true}\nmodel: {family: gpt}\n",
+                      "test.yaml",
+                      std::vector<std::string>{"checkpoint.save=" + folder.path(), "run.results_dir=" + folder.path()},
+                      RecipeFolders({}));
 }
 
 // Trains steps under a layout, from a checkpoint where one is given, and saves where a folder is.
-std::vector<StepNumbers> run_part(const TinyModel& model, const Layout& layout, int64_t first, int64_t last, const std::string& from, const Recipe* save) {
+std::vector<StepNumbers> run_part(const TinyModel& model, const Layout& layout, int64_t first, int64_t last,
+                                  const std::string& from, const Recipe* save) {
   Notes notes;
   const RankBody load = [&](Rank&, MeshGroups&, Trainer& trainer) {
     if (from.empty()) return;
@@ -110,13 +124,33 @@ std::string error_of(const std::function<void()>& body) {
 }  // namespace
 
 TEST_CASE("a run saved under one layout goes on under another", "[layouts][checkpoint]") {
-  struct Pair { std::string from, to; };
-  const std::vector<Pair> pairs = {{"one", "dp4 fsdp"}, {"dp4 fsdp", "one"}, {"dp4", "dp2 optim"}, {"dp2 optim", "dp4"}, {"dp4 optim_grads", "pp2"}, {"pp2", "dp8 fsdp"},
-                                   {"dp8 fsdp", "pp4 of 2 1 1 0"}, {"pp4 of 2 1 1 0", "dp4 fsdp in 2 instances"}, {"dp4 fsdp in 2 instances", "pp2 in 2 chunks"}, {"pp2 in 2 chunks", "one"},
-                                   {"one", "dp2 pp2 optim"}, {"dp2 pp2 optim", "dp2 pp2 fsdp"}, {"dp2 pp2 fsdp", "dp4 optim_grads"}, {"dp4 fsdp", "dp4 fsdp"}, {"pp2", "one"},
-                                   {"one", "tp2"}, {"tp2", "tp4"}, {"tp4", "dp4 fsdp"}, {"dp4 fsdp", "tp2 dp2 fsdp"}, {"tp2 dp2 fsdp", "cp2 dp2 optim"}, {"cp2 dp2 optim", "tp2 cp2 pp2"},
-                                   {"tp2 cp2 pp2", "one"}, {"tp2 dp2 fsdp", "tp2 dp2 fsdp"}};
-  const TinyModel model = GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
+  struct Pair {
+    std::string from, to;
+  };
+  const std::vector<Pair> pairs = {{"one", "dp4 fsdp"},
+                                   {"dp4 fsdp", "one"},
+                                   {"dp4", "dp2 optim"},
+                                   {"dp2 optim", "dp4"},
+                                   {"dp4 optim_grads", "pp2"},
+                                   {"pp2", "dp8 fsdp"},
+                                   {"dp8 fsdp", "pp4 of 2 1 1 0"},
+                                   {"pp4 of 2 1 1 0", "dp4 fsdp in 2 instances"},
+                                   {"dp4 fsdp in 2 instances", "pp2 in 2 chunks"},
+                                   {"pp2 in 2 chunks", "one"},
+                                   {"one", "dp2 pp2 optim"},
+                                   {"dp2 pp2 optim", "dp2 pp2 fsdp"},
+                                   {"dp2 pp2 fsdp", "dp4 optim_grads"},
+                                   {"dp4 fsdp", "dp4 fsdp"},
+                                   {"pp2", "one"},
+                                   {"tp2 dp2 optim", "dp4 fsdp"},
+                                   {"dp4 fsdp", "tp2 pp2"},
+                                   {"tp2 pp2", "cp2 dp2 fsdp"},
+                                   {"cp2 dp2 fsdp", "tp4 dp2 fsdp"},
+                                   {"tp4 dp2 fsdp", "tp2 cp2 pp2"},
+                                   {"tp2 cp2 pp2", "one"},
+                                   {"tp4 dp2 fsdp", "tp4 dp2 fsdp"}};
+  const TinyModel model =
+      GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
   const std::vector<StepNumbers> straight = train_under(model, layouts().at("one"), {.last = 6});
   const std::vector<StepNumbers> second_half(straight.begin() + 3, straight.end());
   for (const auto& [from, to] : pairs) {
@@ -124,17 +158,18 @@ TEST_CASE("a run saved under one layout goes on under another", "[layouts][check
     const TemporaryFolder folder;
     const Recipe recipe = recipe_saving_to(folder);
     const std::string error = error_of([&] {
-            run_part(model, layouts().at(from), 0, 3, "", &recipe);
-            const std::string saved = (checkpoints_folder(recipe) / checkpoint_name(3)).string();
-            CheckpointFolder(saved).verify();
-            // Untied pipelines add in one rank's order.
-            const bool same_order = !model.tied && (from == "one" || from.starts_with("pp")) && (to == "one" || to.starts_with("pp"));
-            const bool same_layout = from == to;
-            const std::vector<StepNumbers> numbers = run_part(model, layouts().at(to), 3, 6, saved, nullptr);
-            expect_close(numbers, second_half, same_order ? 0 : 1e-5);
-            if (!same_layout) return;
-            const std::vector<StepNumbers> unbroken = train_under(model, layouts().at(to), {.last = 6});
-            expect_close(numbers, {unbroken.begin() + 3, unbroken.end()}, 0);
+      run_part(model, layouts().at(from), 0, 3, "", &recipe);
+      const std::string saved = (checkpoints_folder(recipe) / checkpoint_name(3)).string();
+      CheckpointFolder(saved).verify();
+      // Untied pipelines add in one rank's order.
+      const bool same_order =
+          !model.tied && (from == "one" || from.starts_with("pp")) && (to == "one" || to.starts_with("pp"));
+      const bool same_layout = from == to;
+      const std::vector<StepNumbers> numbers = run_part(model, layouts().at(to), 3, 6, saved, nullptr);
+      expect_close(numbers, second_half, same_order ? 0 : 1e-5);
+      if (!same_layout) return;
+      const std::vector<StepNumbers> unbroken = train_under(model, layouts().at(to), {.last = 6});
+      expect_close(numbers, {unbroken.begin() + 3, unbroken.end()}, 0);
     });
     CHECK(error == "");
   }
@@ -161,6 +196,25 @@ TEST_CASE("every element of a run is saved by one rank", "[layouts][checkpoint]"
   }
 }
 
+TEST_CASE("export reads a checkpoint of any layout", "[layouts][checkpoint]") {
+  const TinyModel model =
+      GENERATE(TinyModel{.family = "gpt", .tied = true}, TinyModel{.family = "llama", .tied = false});
+  const auto exported = [&](const std::string& name) {
+    const TemporaryFolder folder, out;
+    const Recipe recipe = recipe_saving_to(folder);
+    run_part(model, layouts().at(name), 0, 0, "", &recipe);  // the weights as drawn
+    export_checkpoint((checkpoints_folder(recipe) / checkpoint_name(0)).string(), out / "hf", {}, RecipeFolders({}));
+    std::ifstream file(out / "hf/model.safetensors", std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  };
+  const std::string expected = exported("one");
+  REQUIRE(expected.size() > 10'000);
+  for (const char* name : {"dp4 fsdp", "pp4 of 2 1 1 0", "dp2 pp2 optim", "tp2 pp2", "tp4 dp2 fsdp"}) {
+    INFO(name);
+    CHECK(exported(name) == expected);
+  }
+}
+
 TEST_CASE("a rank that cannot write fails the save of all", "[layouts][checkpoint]") {
   const TemporaryFolder folder;
   const Recipe recipe = recipe_saving_to(folder);
@@ -171,7 +225,10 @@ TEST_CASE("a rank that cannot write fails the save of all", "[layouts][checkpoin
   run_ranks(3, [&](Rank& rank) {
     Snapshot snapshot;
     // The second rank's region has fewer bytes than it says.
-    snapshot.tensors.push_back({.box = {.tensor = "weight/w", .shape = {3, 4}, .offset = {rank.rank, 0}, .extent = {1, 4}}, .dtype = DType::fp32, .bytes = std::vector<std::byte>(rank.rank == 1 ? 8 : 16)});
+    snapshot.tensors.push_back(
+        {.box = {.tensor = "weight/w", .shape = {3, 4}, .offset = {rank.rank, 0}, .extent = {1, 4}},
+         .dtype = DType::fp32,
+         .bytes = std::vector<std::byte>(rank.rank == 1 ? 8 : 16)});
     const std::string error = error_of([&] { save_checkpoint(path, snapshot, 0, notes.of(rank)); });
     const std::lock_guard lock(mutex);
     errors.push_back(error);

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "parallel/comm/counting_group.h"
 #include "tests/recipes/layouts.h"
 
 namespace nemo::test {
@@ -183,6 +184,55 @@ TEST_CASE("every layout trains as one rank does", "[layouts]") {
     CHECK(error == "");
     done[name] = numbers;
   }
+}
+
+// What a rank of a run holds and sends, walked on the meta device.
+struct Walked {
+  ArenaStats memory;
+  CommCounts sent;
+};
+
+static Walked walk(const TinyModel& model, const Layout& layout) {
+  CountingGroups counting(0, layout.world_size);
+  MeshGroups groups(Mesh(MeshSizes(layout.parallelism, layout.world_size), 0), counting);
+  Runtime runtime({.type = DeviceType::meta});
+  Trainer trainer(runtime, tiny_options(model, layout), &groups);
+  trainer.step(1, tiny_batches(1, 2));
+  return {runtime.arena().stats(), counting.counts()};
+}
+
+TEST_CASE("shared state takes less memory, and the bytes sent are those of the plan", "[layouts]") {
+  const TinyModel model{.family = "llama", .tied = false, .num_layers = 8};
+  const auto of = [&](DataParallelSharding sharding) { return walk(model, ranks("dp8", 8, {.sharding = sharding})); };
+  const Walked whole = of(no_shard), state = of(optim), gradients = of(optim_grads), all = of(optim_grads_params);
+  const auto peak = [](const Walked& walked, MemoryTag tag) { return static_cast<double>(walked.memory.live_by_tag[static_cast<size_t>(tag)]); };
+  // Between steps: parameters and gradients of 4 bytes, moments of 8, an eighth of what is shared.
+  const double bytes = peak(whole, MemoryTag::parameters);
+  CHECK(peak(whole, MemoryTag::optimizer) == Approx(2 * bytes).epsilon(0.05));
+  CHECK(peak(state, MemoryTag::optimizer) == Approx(2 * bytes / 8).epsilon(0.2));
+  CHECK(peak(state, MemoryTag::gradients) == Approx(bytes).epsilon(0.2));
+  CHECK(peak(gradients, MemoryTag::gradients) == Approx(bytes / 8).epsilon(0.2));
+  CHECK(peak(gradients, MemoryTag::parameters) == Approx(bytes).epsilon(0.2));
+  CHECK(peak(all, MemoryTag::parameters) == Approx(bytes / 8).epsilon(0.2));
+  CHECK(all.memory.peak_bytes < gradients.memory.peak_bytes);
+  CHECK(gradients.memory.peak_bytes < state.memory.peak_bytes);
+  CHECK(state.memory.peak_bytes < whole.memory.peak_bytes);
+
+  const auto sent = [](const Walked& walked, const char* collective) {
+    double sum = 0;
+    for (const auto& [key, count] : walked.sent)
+      if (key.second == collective) sum += static_cast<double>(count.sent_bytes);
+    return sum;
+  };
+  // Two micro-batches. All-reduce once; or scatter once and gather once; or scatter each time, gather once; FSDP gathers for each
+  // forward and backward, but not the head again, nor the embedding in the backward.
+  CHECK(sent(whole, "all_reduce") == Approx(2 * bytes * 7 / 8).epsilon(0.05));
+  CHECK(sent(state, "reduce_scatter") == Approx(bytes * 7 / 8).epsilon(0.2));
+  CHECK(sent(state, "all_gather") == Approx(bytes * 7 / 8).epsilon(0.2));
+  CHECK(sent(gradients, "reduce_scatter") == Approx(2 * bytes * 7 / 8).epsilon(0.2));
+  const double padded = 8 * peak(all, MemoryTag::parameters);  // each buffer to a multiple of the ranks
+  CHECK(sent(all, "all_gather") < 4 * padded * 7 / 8);
+  CHECK(sent(all, "all_gather") > 3 * padded * 7 / 8);
 }
 
 }  // namespace nemo::test

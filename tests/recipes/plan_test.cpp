@@ -111,6 +111,21 @@ TEST_CASE("each rule of the mesh is an error that says what would do", "[recipes
                         "data:\n  global_batch_size: 6"),
                     "r.yaml:5: data.global_batch_size: 6 micro batches are not a multiple of "
                     "pipeline_model_parallel_size (4), as interleaving needs; try: use 8");
+  CHECK_THROWS_WITH(cut(2, "{pipeline_model_parallel_size: 2, pipeline_model_parallel_layout: [16, 15]}"),
+                    Catch::StartsWith(key("pipeline_model_parallel_layout")) &&
+                        Catch::Contains("has 31 layers, the model 32"));
+  CHECK_NOTHROW(cut(3, "{pipeline_model_parallel_size: 3, pipeline_model_parallel_layout: [10, 12, 10]}"));
+  CHECK_THROWS_WITH(cut(1, "{pipeline_schedule: zero_bubble}"),
+                    key("pipeline_schedule") + "zero_bubble needs more than one pipeline stage; try: "
+                                               "pipeline_model_parallel_size=2, or 1f1b here");
+  CHECK_THROWS_WITH(cut(2,
+                        "{pipeline_schedule: zero_bubble, pipeline_model_parallel_size: 2, "
+                        "virtual_pipeline_model_parallel_size: 2}"),
+                    Catch::StartsWith(key("pipeline_schedule")) && Catch::Contains("one chunk of layers"));
+  CHECK_THROWS_WITH(cut(4,
+                        "{pipeline_schedule: zero_bubble, pipeline_model_parallel_size: 2, "
+                        "data_parallel_sharding_strategy: optim_grads}"),
+                    Catch::StartsWith(key("pipeline_schedule")) && Catch::Contains("no_shard or optim"));
   CHECK_THROWS_WITH(cut(16, "{context_parallel_size: 16, cp_comm_type: a2a}"),
                     key("cp_comm_type") +
                         "a2a needs the heads (32) and query groups (8) of a tensor rank to be multiples of "

@@ -84,7 +84,8 @@ void check_reductions(ExecContext& ctx, const ProcessGroup& group, int64_t count
   for (const Reduction reduction : {Reduction::sum, Reduction::max}) {
     const std::string what = std::string(name(dtype_of<T>)) + (reduction == Reduction::sum ? " sum of " : " max of ") +
                              std::to_string(count);
-    const double allowed = reduction == Reduction::sum && !std::is_integral_v<T> ? tolerance : 0;
+    // In another order each addition may round anew, at the size of what was added so far: at most 8 from each rank.
+    const double allowed = reduction == Reduction::sum && !std::is_integral_v<T> ? tolerance * 8 * size : 0;
     std::vector<T> expected(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) expected[static_cast<size_t>(i)] = reduced<T>(size, i, reduction);
     const Tensor tensor = tensor_of(ctx, values_of<T>(rank, count));
@@ -178,7 +179,7 @@ void check_all_to_all(ExecContext& ctx, const ProcessGroup& group, int64_t width
 void check_collectives(ExecContext& ctx, const ProcessGroup& group, bool exact) {
   for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{7}, int64_t{4099}}) {
     check_reductions<float>(ctx, group, count, exact ? 0 : 1e-6);
-    check_reductions<bf16>(ctx, group, count, exact ? 0 : 2e-2);
+    check_reductions<bf16>(ctx, group, count, exact ? 0 : 1e-2);
     check_reductions<double>(ctx, group, count, exact ? 0 : 1e-14);
     check_reductions<int32_t>(ctx, group, count, 0);
     check_reductions<int64_t>(ctx, group, count, 0);

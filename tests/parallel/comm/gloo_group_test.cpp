@@ -55,11 +55,11 @@ TEST_CASE("gloo: groups in flight at once, and groups of some of the ranks", "[c
 TEST_CASE("gloo: a rank that leaves, and one that does not come, are named", "[comm]") {
   const auto error_of = [](bool leaves) {
     try {
-      run_gloo(2, std::chrono::milliseconds(300), [&](Rank& rank, GlooGroups& groups) {
+      run_gloo(2, std::chrono::milliseconds(2000), [&](Rank& rank, GlooGroups& groups) {
         const ProcessGroup world = groups.make("world", all(2));
         world.barrier(rank.ctx, "start").wait(rank.ctx);
         if (rank.rank == 1 && leaves) return;
-        if (rank.rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+        if (rank.rank == 1) std::this_thread::sleep_for(std::chrono::milliseconds(4000));
         if (rank.rank == 1) return;
         const Tensor tensor = from_host(rank.ctx, std::vector<float>(100, 1.0f));
         world.all_reduce(rank.ctx, tensor, Reduction::sum, "gradients").wait(rank.ctx);
@@ -72,7 +72,18 @@ TEST_CASE("gloo: a rank that leaves, and one that does not come, are named", "[c
   CHECK(error_of(true) ==
         "rank 0: group world: all_reduce 'gradients' (call 2, step 0): rank 1 is gone: it closed the connection");
   CHECK(error_of(false) ==
-        "rank 0: group world: all_reduce 'gradients' (call 2, step 0): rank 1 has not come to this call within 300 ms");
+        "rank 0: group world: all_reduce 'gradients' (call 2, step 0): rank 1 has not come to this call within 2000 ms");
+}
+
+TEST_CASE("gloo: ranks that disagree get no wrong data", "[comm]") {
+  const bool sizes = GENERATE(true, false);
+  const auto disagree = [&](Rank& rank, GlooGroups& groups) {
+    const ProcessGroup world = groups.make("world", all(2));
+    const Tensor tensor = from_host(rank.ctx, std::vector<float>(sizes && rank.rank == 1 ? 8 : 4, 1.0f));
+    const std::string label = !sizes && rank.rank == 1 ? "norm" : "loss";
+    world.all_reduce(rank.ctx, tensor, Reduction::sum, label).wait(rank.ctx);
+  };
+  CHECK_THROWS_WITH(run_gloo(2, std::chrono::milliseconds(2000), disagree), Contains("group world: all_reduce '"));
 }
 
 TEST_CASE("gloo: a rank that never comes to the rendezvous is named", "[comm]") {
