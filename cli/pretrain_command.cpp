@@ -3,6 +3,7 @@
 #include <spdlog/fmt/fmt.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -45,9 +46,9 @@ void print_memory(const ArenaStats& stats) {
 }
 
 // Reads all that a run would read, and walks one step without data.
-void dry_run(const Recipe& recipe, Device device) {
+void dry_run(const Recipe& recipe, Device device, int64_t num_ranks) {
   const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(recipe);
-  const Plan plan = plan_run(recipe, tokenizer.get());
+  const Plan plan = plan_run(recipe, tokenizer.get(), num_ranks > 0 ? num_ranks : natural_world_size(recipe));
   open_data(recipe, plan, tokenizer.get());
   std::cout << fmt::format("parameters: {}\ntokens per step: {} ({} micro-batches of {} x {})\ntokens in all: {}\nFLOPs per token: {:.3g} (causal), {:.3g} (full attention)\n", *plan.num_parameters,
                            plan.tokens_per_step, plan.gradient_accumulation_steps, recipe.data.micro_batch_size, recipe.model.seq_length, plan.total_tokens, plan.flops_per_token->causal, plan.flops_per_token->full);
@@ -81,11 +82,36 @@ PretrainOptions pretrain_options(const PretrainArguments& arguments, const std::
   return options;
 }
 
-// A rank of several: comes up, agrees with the others, and leaves with them.
-void run_rank(const RankEnvironment& environment, const Recipe& recipe, Device device) {
-  join_job(environment, recipe, device);
-  if (environment.rank == 0)
-    throw UsageError("nemo pretrain", std::to_string(environment.world_size) + " ranks", "came up and agree, but training on several ranks is not available yet in this version", "one rank");
+// What a run asks of the job whose rank it is. Notes have a connection of their own: who waits for one holds up nobody.
+RunRanks ranks_of(Job& job, Device device, std::chrono::milliseconds patience) {
+  const std::shared_ptr<StoreClient> notes(new StoreClient(job.store().another()));  // made in place: it cannot be moved
+  CheckpointRanks between{.rank = job.rank(), .size = job.world_size()};
+  between.tell = [notes](const std::string& key, const std::string& text) { notes->set(key, text); };
+  between.hear = [notes, patience](const std::string& key) {
+    const std::optional<std::string> text = notes->wait(key, patience);
+    if (!text) throw CommError{"store", key, "no rank has told within " + std::to_string(patience.count() / 1000) + " s", "a longer parallelism.comm_timeout_s"};
+    return *text;
+  };
+  return {.groups = &job.groups(device), .notes = std::move(between), .ask_to_stop = [&job] { job.stop().ask(); },
+          .begin_step = [&job](int64_t step) { return job.stop().begin_step(step); }};
+}
+
+void tell_end(const RunResult& result) {
+  std::cout << fmt::format("{} after step {}; the run is in {}\n", result.stopped ? "stopped" : "done", result.steps, result.folder.string());
+  if (!result.checkpoint.empty()) std::cout << fmt::format("try: nemo generate {} --prompt \"...\"\n", result.checkpoint.string());
+}
+
+// A rank of several: comes up, agrees with the others, trains, and leaves with them. The first one speaks.
+void run_rank(const RankEnvironment& environment, const Recipe& recipe, PretrainOptions options) {
+  const StopSignals signals;  // before the job's threads
+  const std::unique_ptr<Job> job = join_job(environment, recipe, options.device);
+  options.ranks = ranks_of(*job, options.device, std::chrono::milliseconds(static_cast<int64_t>(recipe.parallelism.comm_timeout_s * 1000)));
+  RunEvents events{};
+  if (environment.rank == 0) events = console_events(recipe, signals);
+  events.stop_requested = [&signals] { return signals.received() != 0; };
+  const RunResult result = pretrain(recipe, options, events);
+  if (environment.rank == 0) tell_end(result);
+  if (signals.received() != 0) throw CLI::RuntimeError(signals.exit_code());
 }
 
 void run(const PretrainArguments& arguments) {
@@ -98,8 +124,8 @@ void run(const PretrainArguments& arguments) {
   if (!environment || (environment->rank == 0 && !launched_by_nemo)) print_notices(recipe);
   const PretrainOptions options = pretrain_options(arguments, environment, recipe);
   require_available(recipe);
-  if (arguments.dry_run) return dry_run(recipe, options.device);
-  if (environment) return run_rank(*environment, recipe, options.device);
+  if (arguments.dry_run) return dry_run(recipe, options.device, arguments.num_ranks);
+  if (environment) return run_rank(*environment, recipe, options);
   if (arguments.num_ranks > 1) {
     const int code = run_as_ranks(arguments.num_ranks);
     if (code != 0) throw CLI::RuntimeError(code);
@@ -107,8 +133,7 @@ void run(const PretrainArguments& arguments) {
   }
   const StopSignals signals;
   const RunResult result = pretrain(recipe, options, console_events(recipe, signals));
-  std::cout << fmt::format("{} after step {}; the run is in {}\n", result.stopped ? "stopped" : "done", result.steps, result.folder.string());
-  if (!result.checkpoint.empty()) std::cout << fmt::format("try: nemo generate {} --prompt \"...\"\n", result.checkpoint.string());
+  tell_end(result);
   if (signals.received() != 0) throw CLI::RuntimeError(signals.exit_code());
 }
 

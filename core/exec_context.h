@@ -12,6 +12,7 @@
 namespace nemo {
 
 class Tape;
+struct BlockHooks;
 struct OpRecord;
 
 // Where a random draw stands in the model: a hash of the path, stable across runs and meshes.
@@ -51,6 +52,10 @@ class ExecContext {
   void set_tape(Tape* tape) { tape_ = tape; }
   void record(OpRecord record);
 
+  // Called around blocks that run without a tape, which brings its own; null: none.
+  const BlockHooks* block_hooks() const { return block_hooks_; }
+  void set_block_hooks(const BlockHooks* hooks) { block_hooks_ = hooks; }
+
   void synchronize() { runtime_.stream().synchronize(); }
 
  private:
@@ -60,6 +65,7 @@ class ExecContext {
   kernels::StepState* state_;
   bool training_ = false, deterministic_ = false, takes_amax_ = false;
   Tape* tape_ = nullptr;
+  const BlockHooks* block_hooks_ = nullptr;
   uint64_t last_id_ = 0;
 };
 

@@ -12,4 +12,9 @@ std::span<const std::string_view> enum_names(DataParallelSharding) {
   return kNames;
 }
 
+std::span<const std::string_view> enum_names(PipelineSchedule) {
+  static constexpr std::string_view kNames[] = {"1f1b", "zero_bubble"};
+  return kNames;
+}
+
 }  // namespace nemo

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "core/config/field.h"
 
@@ -12,14 +13,22 @@ namespace nemo {
 enum class ContextParallelComm : uint8_t { p2p, all_gather, a2a };
 enum class DataParallelSharding : uint8_t { no_shard, optim, optim_grads, optim_grads_params };
 
+// one_forward_one_backward: Narayanan et al. 2021, arXiv:2104.04473, section 2.2; with several chunks on each stage it is
+// interleaved. zero_bubble: ZB-H1 of Qi et al. 2023, arXiv:2401.10241: weight gradients apart from input gradients, run where the
+// stage would wait, with the activation memory of one_forward_one_backward.
+enum class PipelineSchedule : uint8_t { one_forward_one_backward, zero_bubble };
+
 std::span<const std::string_view> enum_names(ContextParallelComm);
 std::span<const std::string_view> enum_names(DataParallelSharding);
+std::span<const std::string_view> enum_names(PipelineSchedule);
 
 struct ParallelismConfig {
   int64_t tensor_model_parallel_size = 1;
   bool sequence_parallel = false;
   int64_t pipeline_model_parallel_size = 1;
   int64_t virtual_pipeline_model_parallel_size = 1;
+  std::vector<int64_t> pipeline_model_parallel_layout;  // empty: equal counts
+  PipelineSchedule pipeline_schedule = PipelineSchedule::one_forward_one_backward;
   int64_t context_parallel_size = 1;
   ContextParallelComm cp_comm_type = ContextParallelComm::p2p;
   int64_t expert_model_parallel_size = 1;
@@ -38,6 +47,11 @@ struct ParallelismConfig {
           AtMost{1e6});
     visit("virtual_pipeline_model_parallel_size", virtual_pipeline_model_parallel_size,
           "chunks of layers on each stage (interleaving)", Positive{}, AtMost{1e6});
+    visit("pipeline_model_parallel_layout", pipeline_model_parallel_layout,
+          "layers of each stage in the order of the model, chunk by chunk; null: equal counts", AtLeast{0}, AtMost{1e4},
+          Optional{});
+    visit("pipeline_schedule", pipeline_schedule,
+          "1f1b (interleaved where stages have chunks), or zero_bubble: weight gradients fill the waiting");
     visit("context_parallel_size", context_parallel_size, "ranks that share each sequence", Positive{}, AtMost{1e6});
     visit("cp_comm_type", cp_comm_type, "how they exchange keys and values");
     visit("expert_model_parallel_size", expert_model_parallel_size, "ranks that share the experts of a layer",

@@ -15,6 +15,7 @@ class MeshGroups {
   MeshGroups(Mesh mesh, GroupFactory& factory);
 
   const Mesh& mesh() const { return mesh_; }
+  GroupFactory& factory() { return factory_; }  // for groups that are no plane of the mesh
   ProcessGroup group(Axes axes);  // the plane of these axes through this rank, e.g. {Axis::data, Axis::context}
   ProcessGroup world();
   ProcessGroup shard();    // Mesh::shard_members

@@ -4,9 +4,17 @@
 #include <cstring>
 
 #include "core/ops/copy.h"
+#include "parallel/context/sequence_cut.h"
 
 namespace nemo {
 namespace {
+
+std::vector<int64_t> token_ids_of(const MicroBatch& batch) {
+  const auto length = static_cast<size_t>(batch.seq_length);
+  std::vector<int64_t> token_ids(batch.tokens.size());
+  for (size_t i = 0; i < token_ids.size(); ++i) token_ids[i] = batch.sample_numbers[i / length] * batch.seq_length + static_cast<int64_t>(i % length);
+  return token_ids;
+}
 
 Tensor buffer(ExecContext& ctx, int64_t count, DType dtype) {
   return ctx.empty({count}, dtype, MemoryTag::data);
@@ -36,7 +44,7 @@ void BatchBuffers::send(ExecContext& ctx, const Tensor& to, const void* from, vo
   staged = static_cast<std::byte*>(staged) + to.bytes();
 }
 
-TokenLayout BatchBuffers::place(ExecContext& ctx, const MicroBatch& batch) {
+TokenLayout BatchBuffers::place_whole(ExecContext& ctx, const MicroBatch& batch, const std::vector<int64_t>& token_ids) {
   // A sample is a sequence of its own; documents cut it further where the data set asked for that.
   const std::vector<int32_t>& bounds = batch.segment_offsets;
   TokenLayout tokens;
@@ -46,11 +54,6 @@ TokenLayout BatchBuffers::place(ExecContext& ctx, const MicroBatch& batch) {
     tokens.max_query_length = std::max<int64_t>(tokens.max_query_length, bounds[i + 1] - bounds[i]);
   tokens.max_key_length = tokens.max_query_length;
   tokens.uniform = tokens.num_segments * tokens.max_query_length == tokens.num_tokens;
-  std::vector<int64_t> token_ids(batch.tokens.size());
-  for (size_t i = 0; i < token_ids.size(); ++i)
-    token_ids[i] = batch.sample_numbers[i / static_cast<size_t>(batch.seq_length)] * batch.seq_length +
-                   static_cast<int64_t>(i % static_cast<size_t>(batch.seq_length));
-
   void* staged = staging_.next();
   const Tensor offsets = offsets_.slice(0, 0, tokens.num_segments + 1);
   send(ctx, token_ids_, token_ids.data(), staged);  // the widest first: it wants to be aligned
@@ -69,8 +72,15 @@ TokenLayout BatchBuffers::place(ExecContext& ctx, const MicroBatch& batch) {
   return tokens;
 }
 
-TokenLayout place(ExecContext& ctx, const MicroBatch& batch) {
-  return BatchBuffers(ctx, static_cast<int64_t>(batch.tokens.size())).place(ctx, batch);
+TokenLayout BatchBuffers::place(ExecContext& ctx, const MicroBatch& batch, const ModelRanks& ranks) {
+  const std::vector<int64_t> token_ids = token_ids_of(batch);
+  const TokenLayout tokens = ranks.context.size() == 1 ? place_whole(ctx, batch, token_ids)
+                                                       : place_shard(ctx, batch, token_ids, ranks.context.rank(), ranks.context.size(), ranks.context_comm);
+  return ranks.tensor.stream_is_cut ? cut_stream(tokens, ranks.tensor.group.rank(), ranks.tensor.group.size()) : tokens;
+}
+
+TokenLayout place(ExecContext& ctx, const MicroBatch& batch, const ModelRanks& ranks) {
+  return BatchBuffers(ctx, static_cast<int64_t>(batch.tokens.size())).place(ctx, batch, ranks);
 }
 
 }  // namespace nemo

@@ -7,6 +7,7 @@
 #include "core/device/staging_ring.h"
 #include "core/exec_context.h"
 #include "core/nn/token_layout.h"
+#include "parallel/apply.h"
 
 namespace nemo {
 
@@ -25,11 +26,13 @@ class BatchBuffers {
   BatchBuffers(ExecContext& ctx, int64_t num_tokens);
 
   // Waits for nothing that the device does. In stream order this overwrites the batch before.
-  // dropout's token ids count positions over all samples of the run.
-  TokenLayout place(ExecContext& ctx, const MicroBatch& batch);
+  // dropout's token ids count positions over all samples of the run. Where ranks share the sequences or the residual stream: the
+  // part of this one, of which each is given the whole batch; shared sequences lie at addresses of their own.
+  TokenLayout place(ExecContext& ctx, const MicroBatch& batch, const ModelRanks& ranks = {});
   int64_t num_tokens() const { return ids_.dim(0); }
 
  private:
+  TokenLayout place_whole(ExecContext& ctx, const MicroBatch& batch, const std::vector<int64_t>& token_ids);
   void send(ExecContext& ctx, const Tensor& to, const void* from, void*& staged);
 
   Tensor ids_, labels_, positions_, offsets_;  // int32: [T], [T], [T], [T + 1]: at most one segment a token
@@ -38,6 +41,6 @@ class BatchBuffers {
 };
 
 // One batch at addresses of its own.
-TokenLayout place(ExecContext& ctx, const MicroBatch& batch);
+TokenLayout place(ExecContext& ctx, const MicroBatch& batch, const ModelRanks& ranks = {});
 
 }  // namespace nemo

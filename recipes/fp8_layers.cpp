@@ -1,5 +1,6 @@
 #include "recipes/fp8_layers.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/error.h"
@@ -39,13 +40,18 @@ void check_fp8(const Recipe& recipe) {
            "trainer.precision=bf16-mixed");
   };
   const DecoderConfig& model = recipe.model;
+  const int64_t tensor = recipe.parallelism.tensor_model_parallel_size;
+  const std::string of_rank = tensor > 1 ? " of a tensor rank" : "";
+  const int64_t heads = model.num_attention_heads / tensor, groups = std::max<int64_t>(1, model.num_query_groups / tensor);
   check("model.hidden_size", "the width of the residual stream", model.hidden_size);
-  check("model.num_attention_heads", "the width of all query heads", model.num_attention_heads * model.head_dim);
-  check("model.num_query_groups", "the width of query, key and value heads together",
-        (model.num_attention_heads + 2 * model.num_query_groups) * model.head_dim);
-  check("model.ffn_hidden_size", "the width of the feed-forward block", model.ffn_hidden_size);
-  check("data.micro_batch_size", "micro_batch_size times model.seq_length",
-        recipe.data.micro_batch_size * model.seq_length);
+  check("model.num_attention_heads", "the width of all query heads" + of_rank, heads * model.head_dim);
+  check("model.num_query_groups", "the width of query, key and value heads together" + of_rank,
+        (heads + 2 * groups) * model.head_dim);
+  check("model.ffn_hidden_size", "the width of the feed-forward block" + of_rank, model.ffn_hidden_size / tensor);
+  const int64_t context = recipe.parallelism.context_parallel_size;
+  check("data.micro_batch_size",
+        std::string("micro_batch_size times model.seq_length") + (context > 1 ? " of a context rank" : ""),
+        recipe.data.micro_batch_size * model.seq_length / context);
   if (!fp8_layers(recipe).any())
     fail("trainer.first_last_layers_bf16",
          "leaves none of the " + std::to_string(model.num_layers) + " layers to fp8 (" +

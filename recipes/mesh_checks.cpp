@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "parallel/mesh.h"
+#include "parallel/pipeline/stage_layers.h"
 #include "recipes/schema.h"
 
 namespace nemo {
@@ -69,6 +70,23 @@ class MeshChecks {
   void check_pipeline() const {
     const int64_t pp = mesh_.pipeline_model_parallel_size, chunks = mesh_.virtual_pipeline_model_parallel_size,
                   layers = model_.num_layers;
+    const std::string schedule = "parallelism.pipeline_schedule";
+    if (mesh_.pipeline_schedule == PipelineSchedule::zero_bubble) {
+      if (pp == 1) fail(schedule, "zero_bubble needs more than one pipeline stage", "pipeline_model_parallel_size=2, or 1f1b here");
+      if (chunks > 1) fail(schedule, "zero_bubble runs one chunk of layers on each stage", "virtual_pipeline_model_parallel_size=1, or 1f1b here");
+      if (mesh_.data_parallel_sharding_strategy > DataParallelSharding::optim)
+        fail(schedule, "zero_bubble keeps weight gradients for later, which data_parallel_sharding_strategy would shard after each micro batch",
+             "data_parallel_sharding_strategy no_shard or optim, or 1f1b here");
+    }
+    if (!mesh_.pipeline_model_parallel_layout.empty()) {
+      try {
+        layers_of_stages(layers, pp, chunks, mesh_.pipeline_model_parallel_layout);
+      } catch (const PlanError& error) {
+        const std::string layout = "parallelism.pipeline_model_parallel_layout";
+        throw RecipeError{recipe_.places.where(layout), layout, error.what()};
+      }
+      return;
+    }
     if (layers % pp != 0)
       fail("parallelism.pipeline_model_parallel_size", text(pp) + " does not divide num_layers (" + text(layers) + ")",
            suggest_sizes(layers, [&](int64_t size) { return layers % size == 0; }));
@@ -89,6 +107,10 @@ class MeshChecks {
       fail("model.seq_length",
            text(length / cp) + " tokens of a rank are not a multiple of tensor_model_parallel_size (" + text(tp) + ")",
            "use " + text((length / (cp * tp) + 1) * cp * tp) + ", or sequence_parallel=false");
+    if (cp > 1 && mesh_.cp_comm_type == ContextParallelComm::p2p && model_.window_size > 0)
+      fail("parallelism.cp_comm_type",
+           "p2p passes whole chunks on, whatever window_size (" + text(model_.window_size) + ") leaves of them",
+           "all_gather or a2a");
     if (cp > 1 && mesh_.cp_comm_type == ContextParallelComm::a2a) {
       const int64_t heads = model_.num_attention_heads / tp,
                     groups = std::max<int64_t>(1, model_.num_query_groups / tp);

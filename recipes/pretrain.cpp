@@ -20,8 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-DataLoaderOptions loader_options(const Recipe& recipe, const Plan& plan, int64_t consumed_samples) {
-  return {.micro_batch_size = recipe.data.micro_batch_size, .shard_index = 0, .num_shards = plan.data_parallel_size, .consumed_samples = consumed_samples,
+DataLoaderOptions loader_options(const Recipe& recipe, const Plan& plan, const Mesh& mesh, int64_t consumed_samples) {
+  return {.micro_batch_size = recipe.data.micro_batch_size, .shard_index = mesh.coordinate(Axis::data), .num_shards = plan.data_parallel_size, .consumed_samples = consumed_samples,
           .vocab_size = plan.vocab_size.value(), .num_prefetched = 2 * plan.gradient_accumulation_steps};
 }
 
@@ -35,34 +35,42 @@ std::vector<MicroBatch> next_global_batch(DataLoader& loader, const Plan& plan) 
   return batches;
 }
 
+// The mesh of the ranks that train together, and its groups; one rank needs none.
+std::unique_ptr<MeshGroups> mesh_groups(const Recipe& recipe, const RunRanks& ranks) {
+  if (ranks.groups == nullptr) return nullptr;
+  return std::make_unique<MeshGroups>(Mesh(MeshSizes(recipe.parallelism, ranks.groups->world_size()), ranks.groups->rank()), *ranks.groups);
+}
+
 // The run while it goes: everything the loop needs between two steps.
 class Run {
  public:
   Run(const Recipe& recipe, const PretrainOptions& options, const RunEvents& events)
-      : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(plan_run(recipe, tokenizer_.get())),
-        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic, 0, options.plan_folder), trainer_(runtime_, trainer_options(recipe, plan_)),
-        checkpoints_(recipe, tokenizer_.get()), folder_(run_folder(recipe)) {
+      : recipe_(recipe), options_(options), events_(events), started_(Clock::now()), tokenizer_(open_tokenizer(recipe)), plan_(plan_run(recipe, tokenizer_.get(), options.ranks.groups == nullptr ? 1 : options.ranks.groups->world_size())),
+        data_(open_data(recipe, plan_, tokenizer_.get())), runtime_(opened(), !recipe.trainer.deterministic, 0, options.plan_folder), groups_(mesh_groups(recipe, options.ranks)), trainer_(runtime_, trainer_options(recipe, plan_), groups_.get()),
+        checkpoints_(recipe, tokenizer_.get(), options.ranks.notes), folder_(run_folder(recipe)) {
     phase("build");
     restore();
+    if (!first_rank()) return;
     std::filesystem::create_directories(folder_);
     std::ofstream(folder_ / "recipe.yaml") << print_recipe(recipe);
     if (recipe.logger.jsonl) log_.emplace(folder_ / "metrics.jsonl", progress_.step);
   }
 
   RunResult go() {
-    DataLoader loader(data_.train, loader_options(recipe_, plan_, progress_.consumed_samples));
+    DataLoader loader(data_.train, loader_options(recipe_, plan_, trainer_.ranks().mesh(), progress_.consumed_samples));
     Event step_start(runtime_.stream());
     std::optional<Queued> queued;
     bool stopped = false;
     while (progress_.step < recipe_.trainer.max_steps && !stopped) {
       const std::vector<MicroBatch> batches = next_global_batch(loader, plan_);
       ++progress_.step;
+      const bool agreed_last = options_.ranks.begin_step && options_.ranks.begin_step(progress_.step);
       PendingReport report = trainer_.step(progress_.step, batches);
       progress_.consumed_samples = loader.consumed_samples();
       keep_plans();
       if (queued) finish(*queued, step_start);  // the step before, while the device works on this one
       queued.emplace(Queued{std::move(report), progress_.consumed_samples});
-      stopped = asked_to_stop();
+      stopped = stops_after_this_step(agreed_last);
       const bool last = stopped || progress_.step == recipe_.trainer.max_steps;
       const bool validate_now = due(recipe_.trainer.val_check_interval) || (last && data_.validation != nullptr && recipe_.trainer.val_check_interval > 0);
       const bool save_now = saving() && (due(recipe_.checkpoint.save_interval) || last);
@@ -94,18 +102,22 @@ class Run {
   bool saving() const { return recipe_.checkpoint.save != "none"; }
   bool due(int64_t interval) const { return interval > 0 && progress_.step % interval == 0; }
 
+  bool first_rank() const { return options_.ranks.notes.rank == 0; }
+
+  // One rank stops when it is asked to; several agree on a step first.
+  bool stops_after_this_step(bool agreed_last) const {
+    if (!options_.ranks.begin_step) return asked_to_stop();
+    if (asked_to_stop()) options_.ranks.ask_to_stop();
+    return agreed_last;
+  }
+
   bool asked_to_stop() const {
     if (events_.stop_requested && events_.stop_requested()) return true;
     return recipe_.trainer.max_time.value > 0 && seconds_since(run_start_) >= recipe_.trainer.max_time.value;
   }
 
   void restore() {
-    std::optional<std::filesystem::path> from;
-    std::vector<std::string> notices;
-    if (options_.resume == PretrainOptions::Resume::path) from = options_.resume_path;
-    else if (!recipe_.checkpoint.load.empty()) from = recipe_.checkpoint.load;
-    else if (options_.resume == PretrainOptions::Resume::automatic && recipe_.checkpoint.resume_if_exists) from = checkpoints_.newest(notices);
-    for (const std::string& notice : notices) notify(notice);
+    const std::optional<std::filesystem::path> from = checkpoint_to_load();
     if (from) {
       progress_ = load_run(trainer_, *from);
       notify("resumed from " + from->string() + " at step " + std::to_string(progress_.step));
@@ -117,6 +129,24 @@ class Run {
       trainer_.initialise();
       phase("initialise");
     }
+  }
+
+  std::optional<std::filesystem::path> checkpoint_to_load() const {
+    if (options_.resume == PretrainOptions::Resume::path) return options_.resume_path;
+    if (!recipe_.checkpoint.load.empty()) return recipe_.checkpoint.load;
+    if (options_.resume != PretrainOptions::Resume::automatic || !recipe_.checkpoint.resume_if_exists) return std::nullopt;
+    // One rank looks: what is newest and good must not differ from rank to rank.
+    const CheckpointRanks& ranks = options_.ranks.notes;
+    std::optional<std::filesystem::path> found;
+    if (first_rank()) {
+      std::vector<std::string> notices;
+      found = checkpoints_.newest(notices);
+      for (const std::string& notice : notices) notify(notice);
+      if (ranks.size > 1) ranks.tell("resume_from", found ? found->string() : "");
+    } else if (const std::string path = ranks.hear("resume_from"); !path.empty()) {
+      found = path;
+    }
+    return found;
   }
 
   // Writes down what the step chose, while the device works on it, and tells what became of plans that were read.
@@ -137,10 +167,10 @@ class Run {
     step_start = std::move(step_end);
     last_loss_ = report.loss;
     progress_.skipped_steps += report.skipped;
-    const double tokens_per_s = static_cast<double>(plan_.tokens_per_step) / step_s;
+    const double tokens_per_s = static_cast<double>(plan_.tokens_per_step) / step_s, ranks = static_cast<double>(plan_.world_size);
     StepMetrics metrics{.step = report.step, .max_steps = recipe_.trainer.max_steps, .loss = report.loss, .lr = report.lr, .grad_norm = report.grad_norm,
-                        .step_ms = step_s * 1e3, .tokens_per_s = tokens_per_s, .tflops = tokens_per_s * plan_.flops_per_token->causal * 1e-12,
-                        .tflops_full = tokens_per_s * plan_.flops_per_token->full * 1e-12, .memory_bytes = runtime_.arena().stats().peak_bytes,
+                        .step_ms = step_s * 1e3, .tokens_per_s = tokens_per_s, .tflops = tokens_per_s / ranks * plan_.flops_per_token->causal * 1e-12,
+                        .tflops_full = tokens_per_s / ranks * plan_.flops_per_token->full * 1e-12, .memory_bytes = runtime_.arena().stats().peak_bytes,
                         .consumed_samples = queued.consumed_samples, .consumed_tokens = queued.consumed_samples * recipe_.model.seq_length,
                         .skipped_steps = progress_.skipped_steps, .eta_s = eta(report.step, step_s), .skipped = report.skipped};
     if (peak_tflops_) metrics.peak_share = metrics.tflops / *peak_tflops_;
@@ -157,7 +187,7 @@ class Run {
 
   void validate() {
     // Always the same samples, so that losses compare.
-    DataLoader loader(data_.validation, loader_options(recipe_, plan_, 0));
+    DataLoader loader(data_.validation, loader_options(recipe_, plan_, trainer_.ranks().mesh(), 0));
     std::vector<MicroBatch> batches;
     for (int64_t i = 0; i < recipe_.trainer.limit_val_batches * plan_.gradient_accumulation_steps; ++i) {
       std::optional<MicroBatch> batch = loader.next();
@@ -189,6 +219,7 @@ class Run {
   Plan plan_;
   RunData data_;
   Runtime runtime_;
+  std::unique_ptr<MeshGroups> groups_;
   Trainer trainer_;
   RunCheckpoints checkpoints_;
   std::filesystem::path folder_;

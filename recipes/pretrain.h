@@ -3,17 +3,29 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
+#include "core/checkpoint/checkpoint_writer.h"
 #include "core/device/device.h"
+#include "parallel/comm/process_group.h"
 #include "recipes/run_events.h"
 #include "recipes/schema.h"
 
 namespace nemo {
 
+// The ranks that train together, as the launcher gives them; default: one, alone.
+struct RunRanks {
+  GroupFactory* groups = nullptr;      // must outlive the run
+  CheckpointRanks notes = {};          // between them, beside the training
+  std::function<void()> ask_to_stop = {};                    // any rank, when it shall end
+  std::function<bool(int64_t step)> begin_step = {};         // each rank, before each step: true where they agreed that it is the last
+};
+
 struct PretrainOptions {
   Device device;
+  RunRanks ranks = {};
   // automatic: from the run's newest good checkpoint where checkpoint.resume_if_exists says so; never: refuse nothing, start
   // new; path: that checkpoint.
   enum class Resume : uint8_t { automatic, never, path } resume = Resume::automatic;

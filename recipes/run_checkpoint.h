@@ -24,10 +24,10 @@ std::filesystem::path checkpoints_folder(const Recipe& recipe);
 
 class RunCheckpoints {
  public:
-  // tokenizer may be null; both must outlive this.
-  RunCheckpoints(const Recipe& recipe, const Tokenizer* tokenizer) : recipe_(recipe), tokenizer_(tokenizer) {}
+  // tokenizer may be null; both must outlive this. ranks: those that save together.
+  RunCheckpoints(const Recipe& recipe, const Tokenizer* tokenizer, CheckpointRanks ranks = {}) : recipe_(recipe), tokenizer_(tokenizer), ranks_(std::move(ranks)) {}
 
-  // Takes a copy of the trainer's state and writes it, in the background with checkpoint.async_save. An error of an earlier
+  // Takes a copy of this rank's part of the trainer's state and writes it, in the background with checkpoint.async_save. An error of an earlier
   // background save is thrown here or by finish().
   void save(Trainer& trainer, const RunProgress& progress);
   void finish() { writer_.wait(); }
@@ -39,6 +39,7 @@ class RunCheckpoints {
  private:
   const Recipe& recipe_;
   const Tokenizer* tokenizer_;
+  CheckpointRanks ranks_;
   CheckpointWriter writer_;
   std::filesystem::path last_saved_;
 };

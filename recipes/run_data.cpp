@@ -65,8 +65,8 @@ std::unique_ptr<Tokenizer> open_tokenizer(const Recipe& recipe) {
   return load_tokenizer(config.type, recipe.data.text);
 }
 
-Plan plan_run(const Recipe& recipe, const Tokenizer* tokenizer) {
-  const Plan plan = make_plan(recipe, {.world_size = 1, .tokenizer_vocab_size = tokenizer ? std::optional(tokenizer->vocab_size()) : std::nullopt});
+Plan plan_run(const Recipe& recipe, const Tokenizer* tokenizer, int64_t world_size) {
+  const Plan plan = make_plan(recipe, {.world_size = world_size, .tokenizer_vocab_size = tokenizer ? std::optional(tokenizer->vocab_size()) : std::nullopt});
   if (!plan.vocab_size)
     throw RecipeError{recipe.places.where("model.vocab_size"), "model.vocab_size", "is not given, and there is no tokenizer to take it from", "model.vocab_size=N or tokenizer.type=byte"};
   return plan;

@@ -13,8 +13,8 @@ namespace nemo {
 // The recipe's tokenizer; null when its type is none. A char tokenizer without a model is made from data.text.
 std::unique_ptr<Tokenizer> open_tokenizer(const Recipe& recipe);
 
-// The plan of a run on this rank; tokenizer may be null. RecipeError where nothing says how large the vocabulary is.
-Plan plan_run(const Recipe& recipe, const Tokenizer* tokenizer);
+// The plan of a run on so many ranks; tokenizer may be null. RecipeError where nothing says how large the vocabulary is.
+Plan plan_run(const Recipe& recipe, const Tokenizer* tokenizer, int64_t world_size = 1);
 
 struct RunData {
   std::shared_ptr<const Dataset> train;

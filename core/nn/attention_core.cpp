@@ -5,9 +5,9 @@
 namespace nemo {
 
 Tensor LocalAttention::forward(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tensor& v, const TokenLayout& tokens, int64_t layer) const {
-  if (tokens.cache == nullptr) return attention(ctx, q, k, v, tokens, options_);
+  if (tokens.cache == nullptr) return attention(ctx, q, k, v, tokens, options());
   const KvCache::View all = tokens.cache->append(ctx, layer, k, v);
-  return attention(ctx, q, all.keys, all.values, tokens, options_);
+  return attention(ctx, q, all.keys, all.values, tokens, options());
 }
 
 }  // namespace nemo

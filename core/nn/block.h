@@ -16,12 +16,15 @@ struct Bundle {
   Tensor output = {};                 // the head's: log_prob [T] fp32 in training, logits [T, V] fp32 in inference, or [R, V] of the layout's output_rows
 };
 
+struct Seams;
+
 class Block {
  public:
   explicit Block(std::string name) : name_(std::move(name)) {}
   virtual ~Block() = default;
   const std::string& name() const { return name_; }
   virtual Bundle forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const = 0;
+  virtual void list_seams(Seams& seams) = 0;  // adds its own (core/nn/seams.h)
 
  private:
   std::string name_;

@@ -33,10 +33,10 @@ std::vector<int64_t> Linear::member_rows() const {
 }
 
 Tensor Linear::operator()(ExecContext& ctx, const Tensor& x) const {
-  const Tensor entered = boundary_ ? boundary_->enter(ctx, x) : x;
+  const LinearOptions options{.add_bias = adds_bias_, .entrance = boundary_ ? boundary_->entrance() : nullptr};
   const bool in_8_bits = quantised_ != nullptr && ctx.training();
-  Tensor y = in_8_bits ? fp8_linear(ctx, entered, *quantised_, bias_) : linear(ctx, entered, weight_, bias_);
-  if (addition_) y = addition_->add(ctx, entered, y);
+  Tensor y = in_8_bits ? fp8_linear(ctx, x, *quantised_, bias_, options) : linear(ctx, x, weight_, bias_, options);
+  if (addition_) y = addition_->add(ctx, x, y);
   return boundary_ ? boundary_->leave(ctx, y) : y;
 }
 

@@ -8,12 +8,13 @@
 
 #include "core/nn/parameter_store.h"
 #include "core/nn/token_layout.h"
+#include "core/ops/linear.h"
 
 namespace nemo {
 
 class ExecContext;
 
-// Something added to a linear's output: y + f(x).
+// Something added to a linear's output: y + f(x), x as it came to the linear.
 class LinearAddition {
  public:
   virtual ~LinearAddition() = default;
@@ -24,8 +25,8 @@ class LinearAddition {
 class LinearBoundary {
  public:
   virtual ~LinearBoundary() = default;
-  virtual Tensor enter(ExecContext& ctx, const Tensor& x) const = 0;
-  virtual Tensor leave(ExecContext& ctx, const Tensor& y) const = 0;
+  virtual const LinearEntrance* entrance() const { return nullptr; }
+  virtual Tensor leave(ExecContext& ctx, const Tensor& y) const { return y; }
 };
 
 class Linear {
@@ -43,13 +44,18 @@ class Linear {
   const ParameterSpan& bias() const { return bias_; }
   std::vector<int64_t> member_rows() const;  // of the local slices
   void set_addition(std::unique_ptr<LinearAddition> addition) { addition_ = std::move(addition); }
-  void set_boundary(std::unique_ptr<LinearBoundary> boundary) { boundary_ = std::move(boundary); }
+  // adds_bias false: the boundary sums over ranks, and another rank's summand brings the bias.
+  void set_boundary(std::unique_ptr<LinearBoundary> boundary, bool adds_bias = true) {
+    boundary_ = std::move(boundary);
+    adds_bias_ = adds_bias;
+  }
 
  private:
   ParameterSpan weight_, bias_;
   QuantisedWeight* quantised_;  // owned by the store; null: products are in the compute dtype
   std::unique_ptr<LinearAddition> addition_;
   std::unique_ptr<LinearBoundary> boundary_;
+  bool adds_bias_ = true;
 };
 
 }  // namespace nemo

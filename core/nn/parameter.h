@@ -27,17 +27,29 @@ struct GradientSlot {
   bool wanted() const { return tensor.defined(); }
 };
 
+// How the ranks of the tensor axis share a slice (core/sharding/slice.h sets it).
+struct TensorCopies {
+  int64_t count = 1;     // consecutive ranks that hold the same slice
+  bool first = true;     // this rank is the first of them: it counts the slice in norms and writes it to checkpoints
+  bool partial = false;  // each has a summand of the gradient
+};
+
 struct Parameter {
   std::string name;          // canonical, e.g. layers.3.attention.wq.weight
   std::string block;         // the block it is gathered and released with
   Shape shape;               // of the local slice, padding included; set before allocation
   Shape global_shape;        // without padding: what checkpoints hold
   Shape slice_offset;        // where the slice starts in the global tensor
+  TensorCopies copies;
   Initializer initializer;
   bool trainable = true;
   bool weight_decay = true;
   int fused_group = -1;      // members of a group lie adjacent and unpadded, in declaration order
   int64_t padding_rows = 0;  // last rows that stand for no vocabulary entry: zero, and in no checkpoint
+  std::vector<std::string> used_by;  // blocks whose forward reads it, its own first; a tied embedding has two
+  // A further pipeline stage may hold a copy (a tied embedding). Gradients are summed over the copies, which lie alone in
+  // their flat buffers so that every plan cuts them alike; norms and checkpoints count the first.
+  enum class Copy : uint8_t { none, first, second } copy = Copy::none;
 
   FlatBuffer* flat = nullptr;  // set by ParameterStore::allocate
   int64_t flat_offset = 0;     // elements

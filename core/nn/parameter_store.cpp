@@ -14,7 +14,23 @@ namespace {
 
 constexpr int64_t kAlignmentElements = 128;  // of every parameter or fused group in its buffer: 256 bytes of bf16
 
-int64_t aligned(int64_t offset) { return (offset + kAlignmentElements - 1) / kAlignmentElements * kAlignmentElements; }
+int64_t aligned(int64_t offset, int64_t unit = kAlignmentElements) { return (offset + unit - 1) / unit * unit; }
+
+// The whole of a buffer's gradients where only the own part lasts. What lies between the members is zero, so that it adds
+// nothing to norms; the members themselves are written or zeroed by others.
+void lease_gradients(ExecContext& ctx, FlatBuffer& flat) {
+  flat.gradients = ctx.empty({flat.numel}, flat.owned_gradients.dtype(), MemoryTag::gradients);
+  int64_t end = 0;
+  const auto zero_to = [&](int64_t begin) {
+    if (begin > end) zero(ctx, flat.gradients.segment(end, {begin - end}));
+  };
+  for (Parameter* member : flat.members) {
+    zero_to(member->flat_offset);
+    end = member->flat_offset + member->shape.numel();
+    member->gradient_written = false;
+  }
+  zero_to(flat.numel);
+}
 
 }  // namespace
 
@@ -47,11 +63,29 @@ Tensor ParameterSpan::value(ExecContext& ctx) const {
 GradientSlot ParameterSpan::gradient_slot(ExecContext& ctx) const {
   Parameter& first = *members_.front();
   if (!first.trainable) return {};
-  if (first.flat == nullptr || !first.flat->gradients.defined())
+  if (first.flat == nullptr || !first.flat->owned_gradients.defined())
     throw DeviceError{to_string(ctx.device()), first.name, "has no gradient buffer"};
+  if (!first.flat->gradients.defined()) lease_gradients(ctx, *first.flat);
   GradientSlot slot{first.flat->gradients.segment(first.flat_offset, shape()), first.gradient_written};
   for (Parameter* member : members_) member->gradient_written = true;
   return slot;
+}
+
+std::vector<std::string> FlatBuffer::used_by() const {
+  std::vector<std::string> blocks;
+  for (const Parameter* member : members)
+    for (const std::string& block : member->used_by)
+      if (std::ranges::find(blocks, block) == blocks.end()) blocks.push_back(block);
+  return blocks;
+}
+
+OwnedPart owned_part(const Parameter& parameter) {
+  const FlatBuffer& flat = *parameter.flat;
+  const int64_t stored = parameter.shape.numel() / parameter.shape[0] * (parameter.shape[0] - parameter.padding_rows);
+  const int64_t begin = std::max(parameter.flat_offset, flat.owned_begin);
+  const int64_t end = std::min(parameter.flat_offset + stored, flat.owned_begin + flat.owned_numel);
+  if (begin >= end) return {};
+  return {.first = begin - parameter.flat_offset, .count = end - begin, .offset = begin - flat.owned_begin};
 }
 
 Parameter& ParameterStore::declare(const std::string& block, const std::string& name, const Shape& shape, Initializer initializer, int64_t padding_rows) {
@@ -59,6 +93,7 @@ Parameter& ParameterStore::declare(const std::string& block, const std::string& 
   Parameter parameter;
   parameter.name = name;
   parameter.block = block;
+  parameter.used_by = {block};
   parameter.shape = parameter.global_shape = shape;
   parameter.global_shape[0] -= padding_rows;
   parameter.padding_rows = padding_rows;
@@ -96,11 +131,12 @@ void ParameterStore::lay_out() {
   flat_buffers_.clear();
   std::map<FlatKey, FlatBuffer*> by_key;
   for (Parameter& parameter : parameters_) {
-    const FlatKey key{parameter.block, parameter.trainable, parameter.weight_decay};
+    const FlatKey key{parameter.block, parameter.trainable, parameter.weight_decay, parameter.copy == Parameter::Copy::none ? "" : parameter.name};
     FlatBuffer*& flat = by_key[key];
     if (flat == nullptr) {
       flat = &flat_buffers_.emplace_back();
       flat->key = key;
+      flat->copy = parameter.copy;
     }
     const bool follows = !flat->members.empty() && parameter.fused_group >= 0 && flat->members.back()->fused_group == parameter.fused_group;
     if (!follows) flat->numel = aligned(flat->numel);
@@ -109,23 +145,18 @@ void ParameterStore::lay_out() {
     flat->numel += parameter.shape.numel();
     flat->members.push_back(&parameter);
   }
-  for (FlatBuffer& flat : flat_buffers_) flat.numel = aligned(flat.numel);
+  for (FlatBuffer& flat : flat_buffers_) {
+    flat.numel = aligned(flat.numel, kAlignmentElements * cut_.num_shards);
+    flat.owned_numel = flat.numel / cut_.num_shards;
+    flat.owned_begin = flat.owned_numel * cut_.shard_index;
+  }
 }
 
-void ParameterStore::allocate(ExecContext& ctx, const StoragePolicy& policy, bool gradients) {
+void ParameterStore::allocate(ExecContext& ctx, const StoragePolicy& policy, bool gradients, const FlatCut& cut) {
   policy_ = policy;
+  cut_ = cut;
   lay_out();
-  for (FlatBuffer& flat : flat_buffers_) {
-    flat.values = ctx.empty({flat.numel}, policy.values, MemoryTag::parameters);
-    zero(ctx, flat.values);
-    if (!flat.key.trainable || !gradients) continue;
-    if (policy.master) {
-      flat.master = ctx.empty({flat.numel}, DType::fp32, MemoryTag::optimizer);
-      zero(ctx, flat.master);
-    }
-    flat.gradients = ctx.empty({flat.numel}, policy.gradients, MemoryTag::gradients);
-    zero(ctx, flat.gradients);
-  }
+  for (FlatBuffer& flat : flat_buffers_) allocate(ctx, flat, gradients && flat.key.trainable);
   if (!gradients) return;
   for (QuantisedWeight& quantised : quantised_weights_) {
     const int64_t rows = quantised.weight.rows(), columns = quantised.weight.columns();
@@ -135,24 +166,66 @@ void ParameterStore::allocate(ExecContext& ctx, const StoragePolicy& policy, boo
   }
 }
 
+void ParameterStore::allocate(ExecContext& ctx, FlatBuffer& flat, bool gradients) {
+  // The whole where it lasts, and the own part of it; else the own part alone.
+  const auto lease = [&](Tensor& whole, Tensor& owned, bool whole_lasts, DType dtype, MemoryTag tag) {
+    if (whole_lasts) {
+      whole = ctx.empty({flat.numel}, dtype, tag);
+      owned = whole.segment(flat.owned_begin, {flat.owned_numel});
+    } else {
+      owned = ctx.empty({flat.owned_numel}, dtype, tag);
+    }
+    zero(ctx, whole_lasts ? whole : owned);
+  };
+  lease(flat.values, flat.owned_values, !cut_.values, policy_.values, MemoryTag::parameters);
+  if (!gradients) return;
+  if (policy_.master) {
+    flat.master = ctx.empty({flat.owned_numel}, DType::fp32, MemoryTag::optimizer);
+    zero(ctx, flat.master);
+  }
+  lease(flat.gradients, flat.owned_gradients, !cut_.gradients, policy_.gradients, MemoryTag::gradients);
+}
+
+// Draws the rows that hold the own part, and keeps that part.
+void ParameterStore::fill_owned(ExecContext& ctx, const Parameter& parameter, const Tensor& owned, uint64_t seed) const {
+  const OwnedPart part = owned_part(parameter);
+  const int64_t columns = parameter.shape.numel() / parameter.shape[0];
+  const int64_t first_row = part.first / columns, end_row = (part.first + part.count + columns - 1) / columns;
+  Parameter rows = parameter;
+  rows.slice_offset[0] += first_row;
+  Shape shape = parameter.shape;
+  shape[0] = end_row - first_row;
+  const Tensor drawn = ctx.empty(shape, owned.dtype(), MemoryTag::workspace);
+  fill(ctx, drawn, rows, seed);
+  copy(ctx, owned.segment(part.offset, {part.count}), drawn.segment(part.first - first_row * columns, {part.count}));
+}
+
 void ParameterStore::initialise(ExecContext& ctx, uint64_t seed) {
   for (Parameter& parameter : parameters_) {
     const FlatBuffer& flat = *parameter.flat;
-    const Tensor value = parameter.stored(flat.values);
-    if (!flat.master.defined()) {
-      fill(ctx, value, parameter, seed);
-    } else {
-      const Tensor master = parameter.stored(flat.master);
-      fill(ctx, master, parameter, seed);
-      convert(ctx, value, master);
+    const OwnedPart part = owned_part(parameter);
+    if (flat.values.defined() && !flat.master.defined()) {
+      fill(ctx, parameter.stored(flat.values), parameter, seed);
+    } else if (flat.values.defined()) {
+      const Tensor value = parameter.stored(flat.values);
+      const Tensor drawn = cut_.num_shards == 1 ? parameter.stored(flat.master) : ctx.empty(value.shape(), DType::fp32, MemoryTag::workspace);
+      fill(ctx, drawn, parameter, seed);
+      convert(ctx, value, drawn);
+      if (cut_.num_shards > 1 && part.count > 0) copy(ctx, flat.master.segment(part.offset, {part.count}), drawn.segment(part.first, {part.count}));
+    } else if (part.count > 0) {
+      fill_owned(ctx, parameter, flat.master.defined() ? flat.master : flat.owned_values, seed);
+      if (flat.master.defined()) convert(ctx, flat.owned_values.segment(part.offset, {part.count}), flat.master.segment(part.offset, {part.count}));
     }
   }
 }
 
 void ParameterStore::write(ExecContext& ctx, Parameter& parameter, const float* values) {
   const FlatBuffer& flat = *parameter.flat;
-  write_fp32(ctx, parameter.stored(flat.values), values);
-  if (flat.master.defined()) write_fp32(ctx, parameter.stored(flat.master), values);
+  const OwnedPart part = owned_part(parameter);
+  if (flat.values.defined()) write_fp32(ctx, parameter.stored(flat.values), values);
+  if (part.count == 0) return;
+  if (!flat.values.defined()) write_fp32(ctx, flat.owned_values.segment(part.offset, {part.count}), values + part.first);
+  if (flat.master.defined()) write_fp32(ctx, flat.master.segment(part.offset, {part.count}), values + part.first);
 }
 
 std::vector<float> ParameterStore::read(ExecContext& ctx, const Parameter& parameter) const {
@@ -179,11 +252,21 @@ void ParameterStore::set_gradients_written(const std::vector<bool>& written) {
 }
 
 void ParameterStore::zero_unwritten(ExecContext& ctx) {
-  for (Parameter& parameter : parameters_) {
-    if (!parameter.trainable || parameter.gradient_written) continue;
-    zero(ctx, parameter.flat->gradients.segment(parameter.flat_offset, parameter.shape));
-    parameter.gradient_written = true;
+  if (cut_.gradients) return;
+  for (FlatBuffer& flat : flat_buffers_)
+    if (flat.key.trainable) zero_unwritten(ctx, flat);
+}
+
+void ParameterStore::zero_unwritten(ExecContext& ctx, FlatBuffer& flat) {
+  if (!flat.gradients.defined()) lease_gradients(ctx, flat);
+  for (Parameter* member : flat.members) {
+    if (!member->gradient_written) zero(ctx, flat.gradients.segment(member->flat_offset, member->shape));
+    member->gradient_written = true;
   }
+}
+
+void ParameterStore::release_gradients(FlatBuffer& flat) {
+  if (cut_.gradients) flat.gradients = Tensor();
 }
 
 }  // namespace nemo

@@ -121,7 +121,7 @@ Tensor attention(ExecContext& ctx, const Tensor& q, const Tensor& k, const Tenso
   AttentionShape shape{.num_segments = tokens.num_segments, .query_tokens = q.dim(0), .key_tokens = k.dim(0), .max_query_length = tokens.max_query_length,
                        .max_key_length = tokens.max_key_length, .num_heads = q.dim(1), .num_groups = k.dim(1), .head_size = q.dim(2), .q_stride = q.stride(0),
                        .k_stride = k.stride(0), .v_stride = v.stride(0), .out_stride = q.dim(1) * q.dim(2), .scale = options.scale, .causal = options.causal,
-                       .window = options.window, .softcap = options.softcap, .dropout = ctx.training() ? options.dropout : 0};
+                       .window = options.window, .softcap = options.softcap, .dropout = ctx.training() ? options.dropout : 0, .first_head = options.first_head, .total_heads = options.total_heads};
   const int64_t packed_stride = (shape.num_heads + 2 * shape.num_groups) * shape.head_size;
   Call call{.shape = shape, .strides = {.dout_stride = shape.out_stride, .dq_stride = packed_stride, .dk_stride = packed_stride, .dv_stride = packed_stride},
             .dropout_key = ctx.random_key(options.dropout_site), .may_use_library = library_may_serve(ctx, shape, tokens, options, q.dtype()), .by_library = false};

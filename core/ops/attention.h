@@ -12,6 +12,7 @@ struct AttentionOptions {
   float softcap = 0;        // 0: none
   float dropout = 0;        // acts in training
   uint64_t dropout_site = 0;
+  int64_t first_head = 0, total_heads = 0;  // where q's heads stand among all heads of the layer; 0: they are all
   bool allow_library = true;  // cuDNN where it has a plan; false: own kernel
   bool make_again = false;    // the backward makes the result again from q, k, v instead of keeping it
 };

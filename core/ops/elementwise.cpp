@@ -46,6 +46,8 @@ Tensor add(ExecContext& ctx, const Tensor& a, const Tensor& b) {
   return sum;
 }
 
+void add_to(ExecContext& ctx, const Tensor& sum, const Tensor& addend) { add_into(ctx, sum, sum, addend); }
+
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b) {
   const Shape shape = a.shape();
   a = contiguous(ctx, a);

@@ -13,6 +13,8 @@ Tensor add(ExecContext& ctx, const Tensor& a, const Tensor& b);
 // The sum of two gradients of one value, written over one of them where nobody else reads it.
 Tensor add_gradients(ExecContext& ctx, Tensor a, Tensor b);
 
+void add_to(ExecContext& ctx, const Tensor& sum, const Tensor& addend);  // sum += addend, contiguous, not recorded
+
 // x [T, sum(columns)] -> slices of it [T, columns[i]] that share its memory. In the backward the gradients are joined
 // without a copy when their maker wrote them side by side.
 std::vector<Tensor> split_columns(ExecContext& ctx, const Tensor& x, std::span<const int64_t> columns);

@@ -7,10 +7,15 @@
 namespace nemo {
 namespace {
 
-kernels::EmbeddingShape shape_of(const Tensor& ids, const Shape& table) { return {.tokens = ids.dim(0), .rows = table[0], .hidden = table[1]}; }
+kernels::EmbeddingShape shape_of(const Tensor& ids, const Shape& table, int64_t first_row) {
+  return {.tokens = ids.dim(0), .rows = table[0], .hidden = table[1], .first_row = first_row};
+}
 
-void look_up(ExecContext& ctx, const Tensor& y, bool accumulate, const Tensor& ids, const Tensor& table) {
-  const kernels::EmbeddingShape shape = shape_of(ids, table.shape());
+// Where the rows of a table's slice start in the whole table.
+int64_t first_row(const ParameterSpan& table) { return table.members().front()->slice_offset[0]; }
+
+void look_up(ExecContext& ctx, const Tensor& y, bool accumulate, const Tensor& ids, const Tensor& table, int64_t first_row = 0) {
+  const kernels::EmbeddingShape shape = shape_of(ids, table.shape(), first_row);
   with_float_type("embedding", y.dtype(), [&](auto t) {
     using T = decltype(t);
     launch(ctx, "embedding", [&] { kernels::embedding_forward_cpu(y.data<T>(), accumulate, ids.data<int32_t>(), table.data<T>(), shape); },
@@ -22,8 +27,8 @@ void look_up(ExecContext& ctx, const Tensor& y, bool accumulate, const Tensor& i
 // and the radix sort's own 4 MiB.
 int64_t scratch_bytes(int64_t tokens) { return 32 * tokens + (int64_t{4} << 20); }
 
-void scatter(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy, const Tensor& ids) {
-  const kernels::EmbeddingShape shape = shape_of(ids, slot.tensor.shape());
+void scatter(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy, const Tensor& ids, int64_t first_row = 0) {
+  const kernels::EmbeddingShape shape = shape_of(ids, slot.tensor.shape(), first_row);
   Tensor scratch;
   if (ctx.device().plans_for() == DeviceType::cuda) scratch = ctx.empty({scratch_bytes(shape.tokens)}, DType::uint8, MemoryTag::workspace);
   with_float_type("embedding", dy.dtype(), [&](auto t) {
@@ -42,15 +47,21 @@ void scatter(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy, const
 
 }  // namespace
 
-Tensor embedding(ExecContext& ctx, const Tensor& ids, const ParameterSpan& table, const Tensor& positions, const ParameterSpan& positions_table) {
+Tensor embedding(ExecContext& ctx, const Tensor& ids, const ParameterSpan& table) {
   const Tensor values = table.value(ctx), y = ctx.empty({ids.dim(0), table.columns()}, values.dtype());
-  look_up(ctx, y, false, ids, values);
-  if (positions_table.defined()) look_up(ctx, y, true, positions, positions_table.value(ctx));
-  ctx.record({.op = "embedding", .params = {table, positions_table}, .saved = {ids, positions}, .outputs = {y},
-              .grad_weight = [](Backward& back, const std::vector<GradientSlot>& slots) {
-                for (size_t i = 0; i < 2; ++i)
-                  if (slots[i].wanted()) scatter(back.ctx(), slots[i], back.grad_output(0), back.saved(i));
-              }});
+  look_up(ctx, y, false, ids, values, first_row(table));
+  ctx.record({.op = "embedding", .params = {table}, .saved = {ids}, .outputs = {y},
+              .grad_weight = [row = first_row(table)](Backward& back, const std::vector<GradientSlot>& slots) { scatter(back.ctx(), slots[0], back.grad_output(0), back.saved(0), row); }});
+  return y;
+}
+
+Tensor add_embedding(ExecContext& ctx, const Tensor& x, const Tensor& ids, const ParameterSpan& table) {
+  expect_shape("add_embedding", "x", x, {ids.dim(0), table.columns()});
+  look_up(ctx, x, true, ids, table.value(ctx));
+  const Tensor y = x.with_id(ctx.next_id());
+  ctx.record({.op = "add_embedding", .inputs = {x}, .params = {table}, .saved = {ids}, .outputs = {y},
+              .grad_input = [](Backward& back) -> std::vector<Tensor> { return {back.take_grad_output(0)}; },
+              .grad_weight = [](Backward& back, const std::vector<GradientSlot>& slots) { scatter(back.ctx(), slots[0], back.grad_output(0), back.saved(0)); }});
   return y;
 }
 

@@ -1,4 +1,4 @@
-// Rows looked up by index: token embedding, with a learned position table where the model has one; rows of an activation.
+// Rows looked up by index: of a token or position table, or of an activation.
 // Not here: consecutive rows and columns, which are views (core/tensor/tensor.h).
 #pragma once
 #include "core/exec_context.h"
@@ -6,8 +6,12 @@
 
 namespace nemo {
 
-// y[t] = table[ids[t]] (+ positions_table[positions[t]]); ids, positions [T] int32; table [V, D] -> y [T, D].
-Tensor embedding(ExecContext& ctx, const Tensor& ids, const ParameterSpan& table, const Tensor& positions = {}, const ParameterSpan& positions_table = {});
+// y[t] = table[ids[t]]; ids [T] int32; table [V, D] -> y [T, D]. Where the table is a slice of rows, ids of other rows give
+// zeros: the sum over the slices is the whole.
+Tensor embedding(ExecContext& ctx, const Tensor& ids, const ParameterSpan& table);
+
+// x[t] + table[ids[t]], written over x, which must have no other reader.
+Tensor add_embedding(ExecContext& ctx, const Tensor& x, const Tensor& ids, const ParameterSpan& table);
 
 // y[r] = x[rows[r]]; x [T, D] contiguous, rows [R] int32 -> y [R, D].
 Tensor gather_rows(ExecContext& ctx, const Tensor& x, const Tensor& rows);

@@ -9,10 +9,10 @@ namespace nemo {
 namespace {
 
 // dx = dy W reads dy by rows, dW = dy^T x by columns.
-std::vector<Tensor> input_gradient(ExecContext& ctx, const QuantisedTensor& dy, const QuantisedWeight& weight) {
+Tensor input_gradient(ExecContext& ctx, const QuantisedTensor& dy, const QuantisedWeight& weight) {
   Tensor dx = ctx.empty({dy.payload.dim(0), weight.weight.columns()}, DType::bf16);
   fp8_gemm(ctx, dx, {dy.payload, dy.scale}, {weight.copy.transposed, weight.copy.scale}, {});
-  return {dx};
+  return dx;
 }
 
 void weight_gradient(Backward& back, const GradientSlot& slot, const QuantisedTensor& dy) {
@@ -22,7 +22,8 @@ void weight_gradient(Backward& back, const GradientSlot& slot, const QuantisedTe
 
 }  // namespace
 
-Tensor fp8_linear(ExecContext& ctx, const Tensor& x, QuantisedWeight& weight, const ParameterSpan& bias) {
+Tensor fp8_linear(ExecContext& ctx, const Tensor& x, QuantisedWeight& weight, const ParameterSpan& bias,
+                  const LinearOptions& options) {
   if (x.rank() != 2 || x.dim(1) != weight.weight.columns())
     throw ShapeError{"fp8_linear", weight.weight.members().front()->name,
                      "is " + to_string(weight.weight.shape()) + " and x is " + to_string(x.shape())};
@@ -30,10 +31,12 @@ Tensor fp8_linear(ExecContext& ctx, const Tensor& x, QuantisedWeight& weight, co
   weight.current = true;
   // The products read along the dimension they sum over: forward x by rows, the weight's gradient x by columns.
   const bool keep = ctx.tape() != nullptr && weight.weight.trainable();
-  const QuantisedTensor codes = quantise(ctx, x, DType::fp8_e4m3, {.payload = true, .transposed = keep});
-  Tensor y = ctx.empty({x.dim(0), weight.weight.rows()}, x.dtype());
+  const LinearEntrance* const entrance = options.entrance;
+  const Tensor all = entrance == nullptr ? x : entrance->enter(ctx, x)(ctx);
+  const QuantisedTensor codes = quantise(ctx, all, DType::fp8_e4m3, {.payload = true, .transposed = keep});
+  Tensor y = ctx.empty({all.dim(0), weight.weight.rows()}, x.dtype());
   fp8_gemm(ctx, y, {codes.payload, codes.scale}, {weight.copy.payload, weight.copy.scale}, {.fast_accumulation = true},
-           bias.defined() ? bias.value(ctx) : Tensor());
+           bias.defined() && options.add_bias ? bias.value(ctx) : Tensor());
   ctx.record(
       {.op = "fp8_linear",
        .inputs = {x},
@@ -41,10 +44,11 @@ Tensor fp8_linear(ExecContext& ctx, const Tensor& x, QuantisedWeight& weight, co
        .saved = {codes.transposed, keep ? codes.scale : Tensor()},
        .outputs = {y},
        .grad_input =
-           [&weight](Backward& back) {
+           [&weight, entrance](Backward& back) -> std::vector<Tensor> {
              const QuantisedTensor dy =
                  quantise(back.ctx(), back.take_grad_output(0), DType::fp8_e5m2, {.payload = true});
-             return input_gradient(back.ctx(), dy, weight);
+             const Tensor dx = input_gradient(back.ctx(), dy, weight);
+             return {entrance == nullptr ? dx : entrance->leave_gradient(back.ctx(), dx)(back.ctx())};
            },
        .grad_weight =
            [](Backward& back, const std::vector<GradientSlot>& slots) {
@@ -54,13 +58,16 @@ Tensor fp8_linear(ExecContext& ctx, const Tensor& x, QuantisedWeight& weight, co
                  back, slots[0],
                  quantise(back.ctx(), back.grad_output(0), DType::fp8_e5m2, {.payload = false, .transposed = true}));
            },
-       .grad_input_and_weight = [&weight](Backward& back, const std::vector<GradientSlot>& slots) {  // dy is read once
+       .grad_input_and_weight = [&weight, entrance](Backward& back, const std::vector<GradientSlot>& slots)
+           -> std::vector<Tensor> {  // dy is read once
          if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], back.grad_output(0));
          QuantisedTensor dy = quantise(back.ctx(), back.take_grad_output(0), DType::fp8_e5m2,
                                        {.payload = true, .transposed = slots[0].wanted()});
+         PendingTensor leaving;  // beside the product that gives the weight's gradient
+         if (entrance != nullptr) leaving = entrance->leave_gradient(back.ctx(), input_gradient(back.ctx(), dy, weight));
          if (slots[0].wanted()) weight_gradient(back, slots[0], dy);
          dy.transposed = Tensor();
-         return input_gradient(back.ctx(), dy, weight);
+         return {leaving ? leaving(back.ctx()) : input_gradient(back.ctx(), dy, weight)};
        }});
   return y;
 }

@@ -43,23 +43,48 @@ void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, G
   });
 }
 
-Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias) {
+namespace {
+
+Tensor input_gradient(Backward& back, const ParameterSpan& weight) {
+  const Tensor& dy = back.grad_output(0);
+  const Tensor dx = back.ctx().empty({dy.dim(0), weight.columns()}, dy.dtype());
+  gemm(back.ctx(), dx, dy, weight.value(back.ctx()), {});
+  return dx;
+}
+
+void weight_gradients(Backward& back, const std::vector<GradientSlot>& slots, const Tensor& x) {
+  const Tensor& dy = back.grad_output(0);
+  if (slots[0].wanted()) gemm(back.ctx(), slots[0].tensor, dy, x, {.transpose_a = true, .accumulate = slots[0].accumulate});
+  if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], dy);
+}
+
+}  // namespace
+
+Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias, const LinearOptions& options) {
   if (x.rank() != 2 || x.dim(1) != weight.columns())
     throw ShapeError{"linear", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
-  Tensor y = ctx.empty({x.dim(0), weight.rows()}, x.dtype());
-  gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() ? bias.value(ctx) : Tensor());
-  ctx.record({.op = "linear", .inputs = {x}, .params = {weight, bias}, .saved = {weight.trainable() ? x : Tensor()}, .outputs = {y},
-              .grad_input = [weight](Backward& back) -> std::vector<Tensor> {
-                const Tensor& dy = back.grad_output(0);
-                Tensor dx = back.ctx().empty({dy.dim(0), weight.columns()}, dy.dtype());
-                gemm(back.ctx(), dx, dy, weight.value(back.ctx()), {});
-                return {dx};
-              },
-              .grad_weight = [](Backward& back, const std::vector<GradientSlot>& slots) {
-                const Tensor& dy = back.grad_output(0);
-                if (slots[0].wanted()) gemm(back.ctx(), slots[0].tensor, dy, back.saved(0), {.transpose_a = true, .accumulate = slots[0].accumulate});
-                if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], dy);
-              }});
+  const LinearEntrance* const entrance = options.entrance;
+  const Tensor all = entrance == nullptr ? x : entrance->enter(ctx, x)(ctx);
+  Tensor y = ctx.empty({all.dim(0), weight.rows()}, x.dtype());
+  gemm(ctx, y, all, weight.value(ctx), {.transpose_b = true}, bias.defined() && options.add_bias ? bias.value(ctx) : Tensor());
+  OpRecord record{.op = "linear", .inputs = {x}, .params = {weight, bias}, .saved = {weight.trainable() ? x : Tensor()}, .outputs = {y},
+                  .grad_input = [weight, entrance](Backward& back) -> std::vector<Tensor> {
+                    const Tensor dx = input_gradient(back, weight);
+                    return {entrance == nullptr ? dx : entrance->leave_gradient(back.ctx(), dx)(back.ctx())};
+                  },
+                  .grad_weight = [entrance](Backward& back, const std::vector<GradientSlot>& slots) {
+                    weight_gradients(back, slots, entrance == nullptr || !slots[0].wanted() ? back.saved(0) : entrance->enter(back.ctx(), back.saved(0))(back.ctx()));
+                  }};
+  // x comes while its gradient is formed, and the gradient goes while the weight's is.
+  if (entrance != nullptr)
+    record.grad_input_and_weight = [weight, entrance](Backward& back, const std::vector<GradientSlot>& slots) -> std::vector<Tensor> {
+      ExecContext& ctx = back.ctx();
+      const PendingTensor arriving = slots[0].wanted() ? entrance->enter(ctx, back.saved(0)) : PendingTensor();
+      const PendingTensor leaving = entrance->leave_gradient(ctx, input_gradient(back, weight));
+      weight_gradients(back, slots, arriving ? arriving(ctx) : Tensor());
+      return {leaving(ctx)};
+    };
+  ctx.record(std::move(record));
   return y;
 }
 

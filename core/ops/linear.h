@@ -1,12 +1,33 @@
 // y = x W^T + b, with the gradients of x and of W, b apart.
 #pragma once
+#include <functional>
+
 #include "core/exec_context.h"
 #include "core/nn/parameter.h"
 
 namespace nemo {
 
+// A tensor on its way: the call ends the way, once.
+using PendingTensor = std::function<Tensor(ExecContext&)>;
+
+// How rows come to a product whose output features lie over several ranks, each of which needs all rows. A plan implements it;
+// the op starts the exchanges of its backward early, so that they run beside its products.
+class LinearEntrance {
+ public:
+  virtual ~LinearEntrance() = default;
+  virtual PendingTensor enter(ExecContext& ctx, const Tensor& x) const = 0;            // this rank's rows -> all T
+  virtual PendingTensor leave_gradient(ExecContext& ctx, const Tensor& dx) const = 0;  // a summand for all T -> the gradient of this rank's rows
+};
+
+// add_bias false: y is a summand of the result and the bias comes with another one; its gradient is taken all the same.
+// entrance null: x is all rows.
+struct LinearOptions {
+  bool add_bias = true;
+  const LinearEntrance* entrance = nullptr;
+};
+
 // x [T, in] (row-strided allowed), weight [out, in], bias [out] or undefined  ->  y [T, out].
-Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias = {});
+Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias = {}, const LinearOptions& options = {});
 
 // The same product with an fp32 result, for logits that somebody compares: two bf16 logits of nearly equal size would be
 // rounded to one. Inference only: it records nothing.

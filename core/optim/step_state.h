@@ -31,10 +31,16 @@ class StepStateBuffer {
   kernels::StepState* device() const { return static_cast<kernels::StepState*>(state_.raw()); }
   // Starts a step: sends the host's part and clears what kernels write. Waits for nothing.
   void begin(ExecContext& ctx, const kernels::StepState& host);
+  // Single numbers of it, [1] fp64, for sums over ranks.
+  Tensor grad_square_sum() const;
+  Tensor loss_sum() const;
+  Tensor num_loss_tokens() const;
+  // After num_loss_tokens was summed: what the loss is divided by.
+  void finish_loss_tokens(ExecContext& ctx) const;
   StepStateSnapshot snapshot(ExecContext& ctx);
 
  private:
-  Tensor state_;
+  Tensor state_;  // fp64: StepState's size and its sums' places are multiples of eight bytes
   StagingRing staging_;
   std::vector<std::shared_ptr<HostBuffer>> snapshots_;  // used again when nobody else holds them: pinning memory is slow
 };

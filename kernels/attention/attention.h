@@ -17,7 +17,8 @@ namespace nemo::kernels {
 // p = softmax(scale * q k^T + mask), causal: key position <= query position; window w > 0: key position > query position - w.
 // softcap c > 0: scores become c * tanh(scores / c) before the mask (Gemma 2).
 // out = dropout(p) v; an element of p is dropped when uniform(philox(key, step, index).x) < dropout with
-// index = (global query token id * num_heads + head) * 2^20 + key position in its segment; kept ones scale by 1/(1-dropout).
+// index = (global query token id * num_heads + head) * 2^20 + key position in its segment (or key_positions[key token], where
+// the keys are a part of their segment); kept ones scale by 1/(1-dropout).
 // Dao 2023, arXiv:2307.08691. Sums in fp32.
 struct AttentionShape {
   int64_t num_segments, query_tokens, key_tokens;     // all tokens of the buffers
@@ -32,7 +33,8 @@ struct AttentionShape {
   int64_t first_head = 0, total_heads = 0;            // this slice's first head and all heads, for the dropout index; 0: num_heads
 };
 struct AttentionSegments { const int32_t *q_begin, *q_end, *k_begin, *k_end; };  // [num_segments] each, on the device
-struct AttentionDropout { RandomKey key; const int64_t* token_ids = nullptr; const StepState* state = nullptr; };  // token_ids [query tokens]
+// token_ids [query tokens], key_positions [key tokens] or null
+struct AttentionDropout { RandomKey key; const int64_t* token_ids = nullptr; const StepState* state = nullptr; const int32_t* key_positions = nullptr; };
 
 template <class T>
 void attention_forward_cpu(T* out, float* lse, const T* q, const T* k, const T* v, const AttentionSegments& segments,

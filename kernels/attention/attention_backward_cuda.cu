@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_backward_keys_ker
           float dropped = 0, ds = 0;
           if (is_visible(shape, place, query, key)) {
             const Probability pair = probability(shape, product[i][j], query_lse[column]);
-            const float factor = dropout_factor(shape, args.dropout, place.query_begin + query, head, key);
+            const float factor = dropout_factor(shape, args.dropout, place, query, head, key);
             dropped = pair.p * factor;
             ds = pair.slope * (dp[i][j] * factor - query_delta[column]);
           }
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kAttentionThreads) attention_backward_queries_
         float ds = 0;
         if (is_visible(shape, place, query, key)) {
           const Probability pair = probability(shape, product[i][j], lse[i]);
-          const float factor = dropout_factor(shape, args.dropout, place.query_begin + query, head, key);
+          const float factor = dropout_factor(shape, args.dropout, place, query, head, key);
           ds = pair.slope * (dp[i][j] * factor - delta[i]);
         }
         dp[i][j] = ds;

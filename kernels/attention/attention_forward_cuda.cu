@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kAttentionThreads)
         const int key = key0 + threadIdx.x + kSide * j;
         float p = expf(score[i][j] - shift);
         added += p;  // the softmax is over all keys; dropout comes after it
-        if (p > 0.0f && shape.dropout > 0.0f) p *= dropout_factor(shape, dropout, place.query_begin + query, head, key);
+        if (p > 0.0f && shape.dropout > 0.0f) p *= dropout_factor(shape, dropout, place, query, head, key);
         score[i][j] = p;
       }
 #pragma unroll

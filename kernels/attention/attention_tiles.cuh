@@ -179,11 +179,12 @@ __device__ inline float scaled_score(const AttentionShape& shape, float product)
 }
 
 // What dropout multiplies the probability of (query, head, key) with: 0, or 1 / (1 - rate). 1 without dropout.
-__device__ inline float dropout_factor(const AttentionShape& shape, const AttentionDropout& dropout, int64_t query_token, int head,
-                                       int key) {
+__device__ inline float dropout_factor(const AttentionShape& shape, const AttentionDropout& dropout, const SegmentPlace& place, int query,
+                                       int head, int key) {
   if (shape.dropout <= 0.0f) return 1.0f;
+  const int position = dropout.key_positions ? dropout.key_positions[place.key_begin + key] : key;
   const int64_t heads = shape.total_heads > 0 ? shape.total_heads : shape.num_heads;
-  const int64_t index = (dropout.token_ids[query_token] * heads + shape.first_head + head) * (int64_t{1} << 20) + key;
+  const int64_t index = (dropout.token_ids[place.query_begin + query] * heads + shape.first_head + head) * (int64_t{1} << 20) + position;
   const Philox4 draw = philox(dropout.key, static_cast<uint64_t>(dropout.state->step), static_cast<uint64_t>(index));
   return uniform(draw.x) < shape.dropout ? 0.0f : 1.0f / (1.0f - shape.dropout);
 }

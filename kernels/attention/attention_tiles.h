@@ -105,8 +105,11 @@ inline void keep_tile(float* keep, const Segment& segment, const QueryTile& tile
   const auto step = static_cast<uint64_t>(dropout.state->step);
   for (int64_t i = 0; i < tile.lanes; ++i) {
     const int64_t token = i < tile.queries ? dropout.token_ids[segment.q_begin + tile.query + i] : 0;
-    const uint64_t first = (static_cast<uint64_t>(token * total_heads + shape.first_head + head) << 20) + static_cast<uint64_t>(key);
-    for (int64_t j = 0; j < keys; ++j) keep[j * kTile + i] = uniform(philox(dropout.key, step, first + j).x) < shape.dropout ? 0.0f : kept;
+    const uint64_t first = static_cast<uint64_t>(token * total_heads + shape.first_head + head) << 20;
+    for (int64_t j = 0; j < keys; ++j) {
+      const int64_t position = dropout.key_positions != nullptr ? dropout.key_positions[segment.k_begin + key + j] : key + j;
+      keep[j * kTile + i] = uniform(philox(dropout.key, step, first + static_cast<uint64_t>(position)).x) < shape.dropout ? 0.0f : kept;
+    }
   }
 }
 

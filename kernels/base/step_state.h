@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/base/cuda_stream.h"
+
 namespace nemo::kernels {
 
 struct StepState {
@@ -10,7 +12,7 @@ struct StepState {
   int64_t step = 0;                     // optimizer step, counted from 1; also the random step
   float lr = 0;                         // learning rate of this step
   float bias_correction1 = 1, bias_correction2 = 1;  // 1 - beta^step, Adam
-  float inverse_loss_denominator = 1;   // 1 / number of tokens that count, over all ranks and micro-batches
+  float inverse_loss_denominator = 1;   // 1 / num_loss_tokens
   float clip_norm = 0;                  // global gradient norm to clip at; 0 = no clipping
   // written by kernels
   float grad_norm = 0;                  // global norm before clipping
@@ -18,6 +20,11 @@ struct StepState {
   int32_t skip = 0;                     // 1: loss or gradient is not finite, the update leaves everything as it is
   double grad_square_sum = 0;           // sum of squares of all gradients, zeroed by begin_step
   double loss_sum = 0;                  // sum over tokens of -log p of this step, all micro-batches
+  double num_loss_tokens = 1;           // tokens that count, over all micro-batches; the host writes this rank's, a reduction all ranks'
 };
+
+// inverse_loss_denominator = 1 / max(num_loss_tokens, 1), after num_loss_tokens was summed over ranks.
+void finish_loss_tokens_cpu(StepState* state);
+NEMO_CUDA_KERNEL void finish_loss_tokens_cuda(StepState* state, cudaStream_t stream);
 
 }  // namespace nemo::kernels

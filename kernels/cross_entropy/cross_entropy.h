@@ -9,9 +9,10 @@
 namespace nemo::kernels {
 
 inline constexpr int32_t kIgnoredLabel = -100;
+inline constexpr int32_t kForeignLabel = -101;  // counts, but its class belongs to another rank's slice of the vocabulary
 
 // Row r: log_prob[r] = logits[r, label] - lse[r], lse[r] = log sum_c exp(logits[r, c]) over the first `classes` columns
-// (the rest of `stride` is vocabulary padding and takes no part). Rows with label kIgnoredLabel: log_prob 0.
+// (the rest of `stride` is vocabulary padding and takes no part). Rows with label kIgnoredLabel or kForeignLabel: log_prob 0.
 // softcap c > 0: logits are c * tanh(raw / c).
 //   logits [rows, stride] T (float | bf16)    labels [rows] int32    log_prob, lse [rows] fp32
 struct CrossEntropyShape { int64_t rows, classes, stride; float softcap = 0; };
@@ -22,7 +23,7 @@ NEMO_CUDA_KERNEL void cross_entropy_forward_cuda(float* log_prob, float* lse, co
                                                  const CrossEntropyShape& shape, cudaStream_t stream);
 
 // In place: logits[r, c] <- dlog_prob[r] * ([c == label] - softmax(logits[r])[c]) (times softcap's derivative); zero for
-// ignored rows and padded columns. With dlog_prob null every token weighs -state->inverse_loss_denominator (pretraining).
+// ignored rows and padded columns; no column is the label of a foreign one. With dlog_prob null every token weighs -state->inverse_loss_denominator (pretraining).
 template <class T>
 void cross_entropy_backward_cpu(T* logits, const float* lse, const int32_t* labels, const float* dlog_prob, const StepState* state,
                                 const CrossEntropyShape& shape);

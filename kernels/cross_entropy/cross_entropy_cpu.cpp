@@ -54,7 +54,7 @@ void cross_entropy_forward_cpu(float* log_prob, float* lse, const T* logits, con
         total += sum;
       }
       lse[r] = largest + static_cast<float>(std::log(total));
-      if (labels[r] == kIgnoredLabel) {
+      if (labels[r] == kIgnoredLabel || labels[r] == kForeignLabel) {
         log_prob[r] = 0;
       } else {
         float logit = row[labels[r]];
@@ -76,7 +76,8 @@ void cross_entropy_backward_cpu(T* logits, const float* lse, const int32_t* labe
         continue;
       }
       const float weight = dlog_prob != nullptr ? dlog_prob[r] : -state->inverse_loss_denominator, log_sum = lse[r];
-      const float label_logit = row[labels[r]];
+      const bool label_is_here = labels[r] != kForeignLabel;
+      const float label_logit = label_is_here ? static_cast<float>(row[labels[r]]) : 0.0f;
       if (shape.softcap > 0) {
         const float inverse = 1.0f / shape.softcap;
         for (int64_t c = 0; c < shape.classes; ++c) {
@@ -84,10 +85,10 @@ void cross_entropy_backward_cpu(T* logits, const float* lse, const int32_t* labe
           row[c] = static_cast<T>(-weight * fast_exp(shape.softcap * capped - log_sum) * (1.0f - capped * capped));
         }
         const float capped = fast_tanh(label_logit * inverse);
-        row[labels[r]] = static_cast<T>(weight * (1.0f - fast_exp(shape.softcap * capped - log_sum)) * (1.0f - capped * capped));
+        if (label_is_here) row[labels[r]] = static_cast<T>(weight * (1.0f - fast_exp(shape.softcap * capped - log_sum)) * (1.0f - capped * capped));
       } else {
         for (int64_t c = 0; c < shape.classes; ++c) row[c] = static_cast<T>(-weight * fast_exp(static_cast<float>(row[c]) - log_sum));
-        row[labels[r]] = static_cast<T>(weight * (1.0f - fast_exp(label_logit - log_sum)));
+        if (label_is_here) row[labels[r]] = static_cast<T>(weight * (1.0f - fast_exp(label_logit - log_sum)));
       }
       std::fill(row + shape.classes, row + shape.stride, T(0.0f));
     }

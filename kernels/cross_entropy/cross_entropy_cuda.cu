@@ -67,7 +67,7 @@ __device__ inline float log_sum_of_block(OnlineSum online) {
 }
 
 __device__ inline float log_prob_of(int32_t label, float label_logit, float log_sum, const CrossEntropyShape& shape) {
-  if (label == kIgnoredLabel) return 0.0f;
+  if (label == kIgnoredLabel || label == kForeignLabel) return 0.0f;
   if (label < 0 || label >= shape.classes) return NAN;  // no such class: the step's loss is not finite and the update is skipped
   return capped(label_logit, shape.softcap) - log_sum;
 }

@@ -18,6 +18,7 @@ struct OptimizerBuffer {
   int64_t count;
   float weight_decay, lr_multiplier = 1;
   uint64_t site = 0;
+  int64_t first_index = 0;  // of element 0 in the whole buffer of which this may be a part; a multiple of 8
   int64_t first_chunk = 0;  // set by number_chunks
 };
 
@@ -67,8 +68,8 @@ NEMO_CUDA_KERNEL void finish_grad_norm_cuda(StepState* state, cudaStream_t strea
 // Nothing changes when state->skip is set. w is `master` (fp32) where given, and then also rounded into `param`; without
 // master, w is `param` itself, T (float | bf16). Grad and Moment (float | bf16).
 // A bf16 w without master, and bf16 moments, are rounded stochastically: one step moves them by less than their last place,
-// which rounding to nearest would lose each time. Element i takes place i % 8 (stochastic_rounding.h) of
-// philox((seed, site), step, i / 8 * 4 + state), state 0 for w, 1 for m, 2 for v.
+// which rounding to nearest would lose each time. With i = first_index + element, an element takes place
+// i % 8 (stochastic_rounding.h) of philox((seed, site), step, i / 8 * 4 + state), state 0 for w, 1 for m, 2 for v.
 struct AdamWArgs { float beta1, beta2, eps; uint64_t seed = 0; };
 template <class T, class Grad, class Moment>
 void adamw_cpu(const OptimizerBuffers& buffers, const StepState* state, const AdamWArgs& args);

@@ -17,10 +17,10 @@ Chunk chunk_at(const OptimizerBuffers& buffers, int64_t chunk) {
   return {buffer, begin, std::min(buffer.count, begin + kOptimizerChunk)};
 }
 
-// [begin, end) of `to` from fp32; begin is a multiple of kRoundingsPerDraw.
-void round_stochastically(bf16* to, const float* from, RandomKey key, uint64_t step, uint64_t which, int64_t begin, int64_t end) {
+// [begin, end) of `to` from fp32, drawn as elements first_index + i; both are multiples of kRoundingsPerDraw.
+void round_stochastically(bf16* to, const float* from, RandomKey key, uint64_t step, uint64_t which, int64_t first_index, int64_t begin, int64_t end) {
   for (int64_t group = begin; group < end; group += kRoundingsPerDraw) {
-    const Philox4 draw = philox(key, step, static_cast<uint64_t>(group / kRoundingsPerDraw * 4) + which);
+    const Philox4 draw = philox(key, step, static_cast<uint64_t>((first_index + group) / kRoundingsPerDraw * 4) + which);
     for (int64_t i = group; i < std::min(end, group + kRoundingsPerDraw); ++i)
       to[i] = stochastically_rounded(from[i - begin], rounding_bits(draw, static_cast<int>(i - group)));
   }
@@ -89,8 +89,8 @@ void adamw_cpu(const OptimizerBuffers& buffers, const StepState* state, const Ad
         std::copy(new_m, new_m + (end - begin), m + begin);
         std::copy(new_v, new_v + (end - begin), v + begin);
       } else {
-        round_stochastically(m, new_m, key, step, 1, begin, end);
-        round_stochastically(v, new_v, key, step, 2, begin, end);
+        round_stochastically(m, new_m, key, step, 1, buffer.first_index, begin, end);
+        round_stochastically(v, new_v, key, step, 2, buffer.first_index, begin, end);
       }
       if (buffer.master != nullptr) {
         std::copy(new_w, new_w + (end - begin), buffer.master + begin);
@@ -98,7 +98,7 @@ void adamw_cpu(const OptimizerBuffers& buffers, const StepState* state, const Ad
       } else if constexpr (std::is_same_v<T, float>) {
         std::copy(new_w, new_w + (end - begin), param + begin);
       } else {
-        round_stochastically(param, new_w, key, step, 0, begin, end);
+        round_stochastically(param, new_w, key, step, 0, buffer.first_index, begin, end);
       }
     }
   });

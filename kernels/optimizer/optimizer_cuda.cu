@@ -72,10 +72,11 @@ __global__ void finish_grad_norm_kernel(StepState* state) {
   state->skip = isfinite(norm) && isfinite(state->loss_sum) ? 0 : 1;
 }
 
-// Rounds N elements from `index` on as the header says; what is fp32 stays as it is.
+// Rounds N elements from `i` on as the header says; what is fp32 stays as it is.
 template <class State, int N>
-__device__ inline void store_state(State* to, int64_t index, float (&value)[N], RandomKey key, uint64_t step, uint64_t which) {
+__device__ inline void store_state(State* to, int64_t i, int64_t first_index, float (&value)[N], RandomKey key, uint64_t step, uint64_t which) {
   if constexpr (sizeof(State) == 2) {
+    const int64_t index = first_index + i;
     const Philox4 draw = philox(key, step, static_cast<uint64_t>(index / kRoundingsPerDraw * 4) + which);
     const int first = static_cast<int>(index % kRoundingsPerDraw);
 #pragma unroll
@@ -83,7 +84,7 @@ __device__ inline void store_state(State* to, int64_t index, float (&value)[N], 
       value[j] = static_cast<float>(stochastically_rounded(value[j], rounding_bits(draw, N == kPackSize ? j : first + j)));
     }
   }
-  store(to + index, value);
+  store(to + i, value);
 }
 
 struct StepNumbers {
@@ -113,13 +114,13 @@ __device__ inline void update(const OptimizerBuffer& buffer, const StepNumbers& 
     const float change = first[j] * numbers.inverse_correction1 / (sqrtf(second[j] * numbers.inverse_correction2) + numbers.eps);
     w[j] -= numbers.lr * (change + numbers.weight_decay * w[j]);
   }
-  store_state(m, i, first, numbers.key, numbers.step, 1);
-  store_state(v, i, second, numbers.key, numbers.step, 2);
+  store_state(m, i, buffer.first_index, first, numbers.key, numbers.step, 1);
+  store_state(v, i, buffer.first_index, second, numbers.key, numbers.step, 2);
   if (buffer.master) {
     store(buffer.master + i, w);
     store(param + i, w);
   } else {
-    store_state(param, i, w, numbers.key, numbers.step, 0);
+    store_state(param, i, buffer.first_index, w, numbers.key, numbers.step, 0);
   }
 }
 

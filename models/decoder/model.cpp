@@ -7,7 +7,6 @@
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
 #include "core/ops/linear.h"
-#include "core/ops/linear_cross_entropy.h"
 #include "models/decoder/rope_table.h"
 
 namespace nemo {
@@ -45,12 +44,18 @@ std::vector<Linear::Member> up_members(const DecoderConfig& config, const std::s
   return {{block + ".mlp.up", config.ffn_hidden_size}};
 }
 
+// Undefined where positions are not learned.
+ParameterSpan learned_positions(ParameterStore& store, const DecoderConfig& config, const std::string& block) {
+  if (config.position_embedding_type != PositionEmbedding::learned) return {};
+  return ParameterSpan(store.declare(block, "position_embedding.weight", {config.max_position_embeddings, config.hidden_size}, weights(config)));
+}
+
 std::string layer_name(int64_t layer) { return "layers." + std::to_string(layer); }
 
 }  // namespace
 
 Attention::Attention(ParameterStore& store, const DecoderConfig& config, const std::string& block, int64_t layer)
-    : layer_(layer), head_size_(config.head_dim), norm_epsilon_(static_cast<float>(config.norm_epsilon)),
+    : layer_(layer), num_heads_(config.num_attention_heads), head_size_(config.head_dim), norm_epsilon_(static_cast<float>(config.norm_epsilon)),
       qkv_(store, block,
            {{block + ".attention.wq", config.num_attention_heads * config.head_dim}, {block + ".attention.wk", config.num_query_groups * config.head_dim}, {block + ".attention.wv", config.num_query_groups * config.head_dim}},
            config.hidden_size, config.qkv_bias(), weights(config)),
@@ -78,6 +83,12 @@ Tensor Attention::forward(ExecContext& ctx, const Tensor& x, const TokenLayout& 
   return wo_(ctx, out.view({out.dim(0), -1}));
 }
 
+void Attention::list_seams(Seams& seams, const std::string& name) {
+  seams.linears.push_back({name + ".qkv", &qkv_});
+  seams.linears.push_back({name + ".wo", &wo_});
+  seams.attention.push_back({name, &core_, num_heads_});
+}
+
 FeedForward::FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block)
     : gated_(config.gated()), remake_up_(config.recomputes("mlp")), remake_activated_(remake_up_ || config.recomputes("mlp_act")), activation_(activation_of(config.activation)),
       up_(store, block, up_members(config, block), config.hidden_size, config.add_bias_linear, weights(config)),
@@ -91,17 +102,21 @@ Tensor FeedForward::forward(ExecContext& ctx, const Tensor& x) const {
   return down_(ctx, activated);
 }
 
-EmbeddingBlock::EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size)
-    : Block("embedding"), dropout_(static_cast<float>(config.embedding_dropout)),
-      table_(store.declare(name(), "embedding.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size)) {
-  if (config.position_embedding_type == PositionEmbedding::learned)
-    positions_ = ParameterSpan(store.declare(name(), "position_embedding.weight", {config.max_position_embeddings, config.hidden_size}, weights(config)));
+void FeedForward::list_seams(Seams& seams, const std::string& name) {
+  seams.linears.push_back({name + ".up", &up_});
+  seams.linears.push_back({name + ".down", &down_});
 }
 
+EmbeddingBlock::EmbeddingBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size)
+    : Block("embedding"), dropout_(static_cast<float>(config.embedding_dropout)),
+      table_(&store.declare(name(), "embedding.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size)),
+      embedding_(ParameterSpan(*table_), learned_positions(store, config, name())) {}
+
 Bundle EmbeddingBlock::forward(ExecContext& ctx, const Bundle&, const TokenLayout& tokens) const {
-  const Tensor x = embedding(ctx, tokens.ids, table_, tokens.positions, positions_);
-  return {.residual = dropout(ctx, x, dropout_, random_site("embedding.dropout"), tokens.token_ids)};
+  return {.residual = dropout(ctx, embedding_(ctx, tokens), dropout_, random_site("embedding.dropout"), tokens.stream_token_ids())};
 }
+
+void EmbeddingBlock::list_seams(Seams& seams) { seams.embedding = &embedding_; }
 
 DecoderBlock::DecoderBlock(ParameterStore& store, const DecoderConfig& config, int64_t layer, const RopeTable* rope_table)
     : Block(layer_name(layer)), dropout_(static_cast<float>(config.hidden_dropout)), remake_norms_(config.recomputes("layernorm")), rope_table_(rope_table),
@@ -120,33 +135,56 @@ NormResult DecoderBlock::normalize(ExecContext& ctx, const Norm& norm, const Ten
 
 Bundle DecoderBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
   const NormResult first = normalize(ctx, attention_norm_, in.residual, in.branch);
-  const Tensor attended = dropout(ctx, attention_.forward(ctx, first.y, tokens, rope_table_), dropout_, random_site(name() + ".attention.output_dropout"), tokens.token_ids);
+  const Tensor attended = dropout(ctx, attention_.forward(ctx, first.y, tokens, rope_table_), dropout_, random_site(name() + ".attention.output_dropout"), tokens.stream_token_ids());
   const NormResult second = normalize(ctx, mlp_norm_, first.residual, attended);
-  const Tensor branch = dropout(ctx, mlp_.forward(ctx, second.y), dropout_, random_site(name() + ".mlp.output_dropout"), tokens.token_ids);
+  const Tensor branch = dropout(ctx, mlp_.forward(ctx, second.y), dropout_, random_site(name() + ".mlp.output_dropout"), tokens.stream_token_ids());
   return {.residual = second.residual, .branch = branch};
+}
+
+void DecoderBlock::list_seams(Seams& seams) {
+  attention_.list_seams(seams, name() + ".attention");
+  mlp_.list_seams(seams, name() + ".mlp");
 }
 
 HeadBlock::HeadBlock(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, Parameter* tied)
     : Block("head"), vocab_size_(config.vocab_size),
       final_norm_(store, name(), "final_norm", config.hidden_size, norm_kind(config), static_cast<float>(config.norm_epsilon)) {
-  if (tied == nullptr) tied = &store.declare(name(), "output.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size);
+  const bool copies = tied == nullptr && config.share_embeddings_and_output_weights;
+  if (tied != nullptr) store.share(*tied, name());
+  else tied = &store.declare(name(), copies ? "embedding.weight" : "output.weight", {padded_vocab_size, config.hidden_size}, weights(config), padded_vocab_size - config.vocab_size);
+  if (copies) tied->copy = Parameter::Copy::second;
   output_ = ParameterSpan(*tied);
 }
 
 Bundle HeadBlock::forward(ExecContext& ctx, const Bundle& in, const TokenLayout& tokens) const {
   const auto wanted = [&](const Tensor& stream) { return tokens.output_rows.defined() && stream.defined() ? gather_rows(ctx, stream, tokens.output_rows) : stream; };
   const Tensor x = final_norm_(ctx, wanted(in.residual), wanted(in.branch)).y;
-  if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_})};
-  return {.output = linear_fp32(ctx, x, output_).slice(1, 0, vocab_size_)};
+  if (tokens.labels.defined()) return {.output = linear_cross_entropy(ctx, x, output_, tokens.labels, {.num_classes = vocab_size_, .cut = vocabulary_cut_.get()})};
+  const Tensor logits = linear_fp32(ctx, vocabulary_cut_ ? vocabulary_cut_->enter(ctx, x) : x, output_);
+  return {.output = (vocabulary_cut_ ? vocabulary_cut_->gather_logits(ctx, logits) : logits).slice(1, 0, vocab_size_)};
 }
 
-DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size) : store_(store), config_(config) {
-  auto embedding = std::make_unique<EmbeddingBlock>(store, config, padded_vocab_size);
-  Parameter* const tied = config.share_embeddings_and_output_weights ? &embedding->table() : nullptr;
-  blocks_.push_back(std::move(embedding));
+void HeadBlock::list_seams(Seams& seams) { seams.vocabulary_cut = &vocabulary_cut_; }
+
+DecoderModel::DecoderModel(ParameterStore& store, const DecoderConfig& config, int64_t padded_vocab_size, BlockRange range) : store_(store), config_(config), range_(range) {
+  const int64_t head = config.num_layers + 1;
+  Parameter* tied = nullptr;
+  if (range.begin == 0 && range.end > 0) {
+    auto embedding = std::make_unique<EmbeddingBlock>(store, config, padded_vocab_size);
+    if (config.share_embeddings_and_output_weights) tied = &embedding->table();
+    if (tied != nullptr && range.end <= head) tied->copy = Parameter::Copy::first;
+    blocks_.push_back(std::move(embedding));
+  }
   const bool rotary = config.position_embedding_type == PositionEmbedding::rope;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) blocks_.push_back(std::make_unique<DecoderBlock>(store, config, layer, rotary ? &rope_table_ : nullptr));
-  blocks_.push_back(std::make_unique<HeadBlock>(store, config, padded_vocab_size, tied));
+  for (int64_t block = std::max<int64_t>(range.begin, 1); block < std::min(range.end, head); ++block)
+    blocks_.push_back(std::make_unique<DecoderBlock>(store, config, block - 1, rotary ? &rope_table_ : nullptr));
+  if (range.end > head) blocks_.push_back(std::make_unique<HeadBlock>(store, config, padded_vocab_size, tied));
+}
+
+Seams DecoderModel::seams() {
+  Seams seams;
+  for (const std::unique_ptr<Block>& block : blocks_) block->list_seams(seams);
+  return seams;
 }
 
 void DecoderModel::allocate_constants(ExecContext& ctx) {

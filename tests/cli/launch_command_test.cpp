@@ -71,13 +71,23 @@ std::string text_of(const std::string& file) {
 
 }  // namespace
 
-TEST_CASE("local ranks come up, agree and leave; what is missing is said once", "[cli][launch]") {
-  const ProcessResult result = run_nemo(with(kTiny, {"--nproc-per-node", "2"}));
-  CHECK(result.exit_code == 2);
-  CHECK_THAT(result.err,
-             Contains("nemo pretrain: 2 ranks: came up and agree, but training on several ranks is not available yet"));
-  CHECK(result.err.find("came up") == result.err.rfind("came up"));
-  CHECK_THAT(result.err, Contains("rank 0 (process ") && Contains("exited with code 2"));
+TEST_CASE("local ranks train, save together and go on under another layout", "[cli][launch]") {
+  const nemo::test::TemporaryFolder folder;
+  const std::vector<std::string> small = {"run.results_dir=" + folder.path(), "model.num_layers=2", "model.hidden_size=32", "model.num_attention_heads=2", "model.seq_length=16", "data.micro_batch_size=1",
+                                          "data.global_batch_size=4", "trainer.val_check_interval=2", "trainer.limit_val_batches=1"};
+  const auto train = [&](const std::vector<std::string>& more) { return run_nemo(with(with(kTiny, small), more)); };
+  const ProcessResult first = train({"trainer.max_steps=2", "parallelism.data_parallel_sharding_strategy=optim_grads_params", "--nproc-per-node", "2"});
+  INFO(first.err);
+  REQUIRE(first.exit_code == 0);
+  CHECK_THAT(first.out, Contains("done after step 2"));
+  CHECK(first.out.find("done after") == first.out.rfind("done after"));
+  const ProcessResult second = train({"trainer.max_steps=4", "parallelism.pipeline_model_parallel_size=2", "--nproc-per-node", "2", "--resume", "auto"});
+  INFO(second.err);
+  REQUIRE(second.exit_code == 0);
+  CHECK_THAT(second.out, Contains("at step 2") && Contains("done after step 4"));
+  const ProcessResult third = train({"trainer.max_steps=5", "--resume", "auto"});
+  INFO(third.err);
+  CHECK_THAT(third.out, Contains("at step 4") && Contains("done after step 5"));
 }
 
 TEST_CASE("a wrong recipe is told once, before any rank starts", "[cli][launch]") {

@@ -41,6 +41,10 @@ TEST_CASE("what fp8-mixed cannot run is refused with its place", "[recipes][fp8]
   CHECK_THROWS_WITH(parse("trainer: {precision: fp8-mixed}\nmodel: {ffn_hidden_size: 100}\n"),
                     "r.yaml:2: model.ffn_hidden_size: the width of the feed-forward block is 100, and fp8 products "
                     "take multiples of 16; try: trainer.precision=bf16-mixed");
+  CHECK_THROWS_WITH(parse("trainer: {precision: fp8-mixed}\nmodel: {ffn_hidden_size: 96}\nparallelism: "
+                          "{tensor_model_parallel_size: 4}\n"),
+                    "r.yaml:2: model.ffn_hidden_size: the width of the feed-forward block of a tensor rank is 24, and "
+                    "fp8 products take multiples of 16; try: trainer.precision=bf16-mixed");
   CHECK_THROWS_WITH(parse("trainer: {precision: fp8-mixed}\nmodel: {seq_length: 33}\ndata: {micro_batch_size: 4, "
                           "global_batch_size: 4}\n"),
                     "r.yaml:3: data.micro_batch_size: micro_batch_size times model.seq_length is 132, and fp8 products "

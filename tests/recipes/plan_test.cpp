@@ -111,6 +111,21 @@ TEST_CASE("each rule of the mesh is an error that says what would do", "[recipes
                         "data:\n  global_batch_size: 6"),
                     "r.yaml:5: data.global_batch_size: 6 micro batches are not a multiple of "
                     "pipeline_model_parallel_size (4), as interleaving needs; try: use 8");
+  CHECK_THROWS_WITH(cut(2, "{pipeline_model_parallel_size: 2, pipeline_model_parallel_layout: [16, 15]}"),
+                    Catch::StartsWith(key("pipeline_model_parallel_layout")) &&
+                        Catch::Contains("has 31 layers, the model 32"));
+  CHECK_NOTHROW(cut(3, "{pipeline_model_parallel_size: 3, pipeline_model_parallel_layout: [10, 12, 10]}"));
+  CHECK_THROWS_WITH(cut(1, "{pipeline_schedule: zero_bubble}"),
+                    key("pipeline_schedule") + "zero_bubble needs more than one pipeline stage; try: "
+                                               "pipeline_model_parallel_size=2, or 1f1b here");
+  CHECK_THROWS_WITH(cut(2,
+                        "{pipeline_schedule: zero_bubble, pipeline_model_parallel_size: 2, "
+                        "virtual_pipeline_model_parallel_size: 2}"),
+                    Catch::StartsWith(key("pipeline_schedule")) && Catch::Contains("one chunk of layers"));
+  CHECK_THROWS_WITH(cut(4,
+                        "{pipeline_schedule: zero_bubble, pipeline_model_parallel_size: 2, "
+                        "data_parallel_sharding_strategy: optim_grads}"),
+                    Catch::StartsWith(key("pipeline_schedule")) && Catch::Contains("no_shard or optim"));
   CHECK_THROWS_WITH(cut(16, "{context_parallel_size: 16, cp_comm_type: a2a}"),
                     key("cp_comm_type") +
                         "a2a needs the heads (32) and query groups (8) of a tensor rank to be multiples of "
@@ -133,6 +148,10 @@ TEST_CASE("heads, groups, feed-forward and sequence must be cut evenly", "[recip
   CHECK_THROWS_WITH(
       check("seq_length: 1020", "context_parallel_size: 4", 4),
       "r.yaml:1: model.seq_length: 1020 is not a multiple of 2 x context_parallel_size (8); try: use 1024");
+  CHECK_THROWS_WITH(check("window_size: 100", "context_parallel_size: 2, cp_comm_type: p2p", 2),
+                    "r.yaml:2: parallelism.cp_comm_type: p2p passes whole chunks on, whatever window_size (100) leaves "
+                    "of them; try: all_gather or a2a");
+  CHECK_NOTHROW(check("window_size: 100", "context_parallel_size: 2, cp_comm_type: all_gather", 2));
   CHECK_THROWS_WITH(check("seq_length: 1022", "tensor_model_parallel_size: 4, sequence_parallel: true", 4),
                     "r.yaml:1: model.seq_length: 1022 tokens of a rank are not a multiple of "
                     "tensor_model_parallel_size (4); try: use 1024, or sequence_parallel=false");

@@ -16,6 +16,7 @@ struct Case {
   int64_t window = 0;
   float softcap = 0, dropout = 0;
   int64_t first_head = 0, total_heads = 0;
+  bool part_of_the_keys = false;  // of longer segments: key positions are given
 };
 
 // Queries, keys and values lie side by side in one token, as a packed projection writes them, so strides exceed the heads.
@@ -23,6 +24,7 @@ struct Problem {
   AttentionShape shape;
   std::vector<int32_t> q_begin, q_end, k_begin, k_end;
   std::vector<int64_t> token_ids;
+  std::vector<int32_t> key_positions;  // empty: as the keys lie
   RandomKey key{21, 22};
   int64_t step = 9;
 
@@ -44,6 +46,7 @@ struct Problem {
              .out_stride = (c.heads + 2) * c.head_size, .scale = 1.0f / std::sqrt(static_cast<float>(c.head_size)), .causal = c.causal,
              .window = c.window, .softcap = c.softcap, .dropout = c.dropout, .first_head = c.first_head, .total_heads = c.total_heads};
     for (int64_t t = 0; t < queries; ++t) token_ids.push_back(100 + 5 * t);
+    for (int32_t t = 0; t < keys && c.part_of_the_keys; ++t) key_positions.push_back(3 * t + 1);
   }
   bool in_segment(int64_t token, const std::vector<int32_t>& begin, const std::vector<int32_t>& end) const {
     for (size_t i = 0; i < begin.size(); ++i)
@@ -82,7 +85,7 @@ Result reference(const Problem& p, const std::vector<double>& q, const std::vect
           slope[j] = (s.softcap > 0 ? 1 - t * t : 1) * s.scale;
           sum += std::exp(score[j]);
           if (s.dropout > 0) {
-            const uint64_t index = (static_cast<uint64_t>(p.token_ids[i] * (s.total_heads == 0 ? s.num_heads : s.total_heads) + s.first_head + head) << 20) + j;
+            const uint64_t index = (static_cast<uint64_t>(p.token_ids[i] * (s.total_heads == 0 ? s.num_heads : s.total_heads) + s.first_head + head) << 20) + (p.key_positions.empty() ? j : p.key_positions[p.k_begin[segment] + j]);
             keep[j] = uniform(philox(p.key, p.step, index).x) < s.dropout ? 0.0 : 1 / (1 - static_cast<double>(s.dropout));
           }
         }
@@ -141,11 +144,12 @@ void check(const TestDevice& device, const Case& c) {
   Array<float> lse(device, s.num_heads * s.query_tokens), delta(device, s.num_heads * s.query_tokens);
   Array<int32_t> q_begin(device, p.q_begin), q_end(device, p.q_end), k_begin(device, p.k_begin), k_end(device, p.k_end);
   Array<int64_t> token_ids(device, p.token_ids);
+  Array<int32_t> key_positions(device, p.key_positions);
   StepState state;
   state.step = p.step;
   Array<StepState> state_in(device, std::vector<StepState>{state});
   const AttentionSegments segments{q_begin.data(), q_end.data(), k_begin.data(), k_end.data()};
-  const AttentionDropout dropout{p.key, token_ids.data(), state_in.data()};
+  const AttentionDropout dropout{p.key, token_ids.data(), state_in.data(), c.part_of_the_keys ? key_positions.data() : nullptr};
 
   NEMO_LAUNCH(device, attention_forward, out.data(), lse.data(), q_in.data(), k_in.data(), v_in.data(), segments, s, dropout);
   const Result expected =
@@ -203,6 +207,7 @@ const Case kMasked[] = {
 const Case kDropped[] = {
     {.q_lengths = {30, 75}, .k_lengths = {30, 75}, .heads = 4, .groups = 2, .head_size = 16, .dropout = 0.3f},
     {.q_lengths = {40}, .k_lengths = {40}, .softcap = 4.0f, .dropout = 0.1f, .first_head = 4, .total_heads = 8},
+    {.q_lengths = {30, 75}, .k_lengths = {41, 20}, .heads = 4, .groups = 2, .causal = false, .dropout = 0.3f, .part_of_the_keys = true},
 };
 
 template <size_t N>

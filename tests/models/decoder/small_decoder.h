@@ -62,8 +62,9 @@ struct Arithmetic {
 
 // A model that owns all it needs.
 struct SmallDecoder {
-  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32, const std::function<bool(const std::string&)>& quantised_block = {})
-      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), store(quantised_block), model(store, config, (config.vocab_size + 15) / 16 * 16) {
+  SmallDecoder(Device device, const DecoderConfig& config, DType dtype = DType::fp32, const std::function<bool(const std::string&)>& quantised_block = {}, int64_t padded_vocab_size = 0)
+      : runtime(device, false), ctx(runtime, dtype, 7), state(ctx), store(quantised_block),
+        model(store, config, padded_vocab_size > 0 ? padded_vocab_size : (config.vocab_size + 15) / 16 * 16) {
     ctx.set_step_state(state.device());
     ctx.set_deterministic(true);
     ctx.set_takes_amax(quantised_block != nullptr);
