@@ -7,6 +7,7 @@
 #include <gloo/transport/unbound_buffer.h>
 
 #include <algorithm>
+#include <csignal>
 #include <mutex>
 
 #include "core/error.h"
@@ -60,6 +61,8 @@ std::string explain(const std::string& text, milliseconds deadline) {
 class GlooWorld {
  public:
   GlooWorld(StoreClient& store, int rank, int world_size, milliseconds deadline) : context_(rank, world_size) {
+    // Gloo writes to sockets without MSG_NOSIGNAL: a peer that has gone would end this process instead of failing the call.
+    std::signal(SIGPIPE, SIG_IGN);
     gloo::transport::tcp::attr attributes;
     attributes.hostname = store.local_address();
     auto device = gloo::transport::tcp::CreateDevice(attributes);
