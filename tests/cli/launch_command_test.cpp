@@ -28,6 +28,13 @@ std::vector<std::string> with(std::vector<std::string> arguments, const std::vec
   return arguments;
 }
 
+// A run of seconds that keeps its results in a folder.
+std::vector<std::string> small_run(const nemo::test::TemporaryFolder& folder) {
+  return with(kTiny, {"run.results_dir=" + folder.path(), "model.num_layers=2", "model.hidden_size=32",
+                      "model.num_attention_heads=2", "model.seq_length=16", "data.micro_batch_size=1",
+                      "data.global_batch_size=4", "trainer.val_check_interval=2", "trainer.limit_val_batches=1"});
+}
+
 uint16_t free_port() {
   return local_port(listen_on({"127.0.0.1", 0}));
 }
@@ -73,15 +80,16 @@ std::string text_of(const std::string& file) {
 
 TEST_CASE("local ranks train, save together and go on under another layout", "[cli][launch]") {
   const nemo::test::TemporaryFolder folder;
-  const std::vector<std::string> small = {"run.results_dir=" + folder.path(), "model.num_layers=2", "model.hidden_size=32", "model.num_attention_heads=2", "model.seq_length=16", "data.micro_batch_size=1",
-                                          "data.global_batch_size=4", "trainer.val_check_interval=2", "trainer.limit_val_batches=1"};
-  const auto train = [&](const std::vector<std::string>& more) { return run_nemo(with(with(kTiny, small), more)); };
-  const ProcessResult first = train({"trainer.max_steps=2", "parallelism.data_parallel_sharding_strategy=optim_grads_params", "--nproc-per-node", "2"});
+  const auto train = [&](const std::vector<std::string>& more) { return run_nemo(with(small_run(folder), more)); };
+  const ProcessResult first =
+      train({"trainer.max_steps=2", "parallelism.data_parallel_sharding_strategy=optim_grads_params",
+             "--nproc-per-node", "2"});
   INFO(first.err);
   REQUIRE(first.exit_code == 0);
   CHECK_THAT(first.out, Contains("done after step 2"));
   CHECK(first.out.find("done after") == first.out.rfind("done after"));
-  const ProcessResult second = train({"trainer.max_steps=4", "parallelism.pipeline_model_parallel_size=2", "--nproc-per-node", "2", "--resume", "auto"});
+  const ProcessResult second = train({"trainer.max_steps=4", "parallelism.pipeline_model_parallel_size=2",
+                                      "--nproc-per-node", "2", "--resume", "auto"});
   INFO(second.err);
   REQUIRE(second.exit_code == 0);
   CHECK_THAT(second.out, Contains("at step 2") && Contains("done after step 4"));
@@ -125,10 +133,14 @@ TEST_CASE("an environment that cannot be is refused fast", "[cli][launch]") {
 
 TEST_CASE("nemo launch runs the ranks of its machine", "[cli][launch]") {
   const std::string endpoint = "127.0.0.1:" + std::to_string(free_port());
+  const nemo::test::TemporaryFolder folder;
   const ProcessResult result =
-      run_nemo(with({"launch", "--nproc-per-node", "2", "--rdzv-endpoint", endpoint, "--"}, kTiny));
-  CHECK(result.exit_code == 2);
-  CHECK_THAT(result.err, Contains("launch: node 0 of 1: ranks 0 to 1") && Contains("came up and agree"));
+      run_nemo(with(with({"launch", "--nproc-per-node", "2", "--rdzv-endpoint", endpoint, "--"}, small_run(folder)),
+                    {"trainer.max_steps=2", "parallelism.tensor_model_parallel_size=2"}));
+  INFO(result.err);
+  CHECK(result.exit_code == 0);
+  CHECK_THAT(result.err, Contains("launch: node 0 of 1: ranks 0 to 1"));
+  CHECK_THAT(result.out, Contains("done after step 2"));
   CHECK_THAT(run_nemo({"launch", "--", "doctor"}).err,
              Contains("nemo launch: doctor: is not a command that runs on several ranks"));
   CHECK_THAT(run_nemo({"launch", "--rdzv-endpoint", "nowhere", "--", "pretrain", "x"}).err,
