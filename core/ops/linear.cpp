@@ -3,7 +3,7 @@
 #include "core/autograd/tape.h"
 #include "core/ops/launch.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/gemm_fused.h"
 
 namespace nemo {
 
@@ -21,14 +21,46 @@ void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy)
   });
 }
 
-void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias) {
+namespace {
+
+// Decided by what the device plans for, so that meta leases what the GPU does. False: the library has no such product.
+bool gradients_in_one_product(ExecContext& ctx, const GradientSlot& weight, const GradientSlot& bias, const Tensor& dy, const Tensor& x) {
+  if (!weight.wanted() || !bias.wanted() || weight.accumulate || bias.accumulate || dy.dtype() != DType::bf16 ||
+      weight.tensor.dtype() != bias.tensor.dtype() || ctx.device().plans_for() != DeviceType::cuda)
+    return false;
+  const kernels::GemmShape shape = gemm_shape(weight.tensor, dy, x, {.transpose_a = true});
+  bool done = true;
+  with_float_type("linear", weight.tensor.dtype(), [&](auto g) {
+    using Grad = decltype(g);
+    launch(ctx, "linear", [] {},
+           [&] {
+             done = kernels::gemm_row_sums_cuda(ctx.runtime().cublaslt(), weight.tensor.data<Grad>(), bias.tensor.data<Grad>(), dy.data<bf16>(), x.data<bf16>(), shape,
+                                                ctx.runtime().gemm_workspace(), ctx.stream());
+           });
+  });
+  return done;
+}
+
+}  // namespace
+
+void weight_gradients(ExecContext& ctx, const GradientSlot& weight, const GradientSlot& bias, const Tensor& dy, const Tensor& x) {
+  if (gradients_in_one_product(ctx, weight, bias, dy, x)) return;
+  if (weight.wanted()) gemm(ctx, weight.tensor, dy, x, {.transpose_a = true, .accumulate = weight.accumulate});
+  if (bias.wanted()) bias_gradient(ctx, bias, dy);
+}
+
+kernels::GemmShape gemm_shape(const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags) {
   const int64_t m = a.dim(flags.transpose_a ? 1 : 0), k = a.dim(flags.transpose_a ? 0 : 1), n = b.dim(flags.transpose_b ? 0 : 1);
   if (b.dim(flags.transpose_b ? 1 : 0) != k || c.dim(0) != m || c.dim(1) != n)
     throw ShapeError{"gemm", to_string(a.shape()) + (flags.transpose_a ? "^T" : "") + " x " + to_string(b.shape()) + (flags.transpose_b ? "^T" : ""),
                      "does not give " + to_string(c.shape())};
   expect_dtype("gemm", "b", b, a.dtype());
-  const kernels::GemmShape shape{.m = m, .n = n, .k = k, .transpose_a = flags.transpose_a, .transpose_b = flags.transpose_b,
-                                 .lda = a.stride(0), .ldb = b.stride(0), .ldc = c.stride(0), .beta = flags.accumulate ? 1.0f : 0.0f};
+  return {.m = m, .n = n, .k = k, .transpose_a = flags.transpose_a, .transpose_b = flags.transpose_b, .lda = a.stride(0), .ldb = b.stride(0), .ldc = c.stride(0),
+          .beta = flags.accumulate ? 1.0f : 0.0f};
+}
+
+void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, GemmFlags flags, const Tensor& bias) {
+  const kernels::GemmShape shape = gemm_shape(c, a, b, flags);
   with_float_type("gemm", a.dtype(), [&](auto t) {
     using In = decltype(t);
     with_float_type("gemm", c.dtype(), [&](auto o) {
@@ -44,10 +76,19 @@ void gemm(ExecContext& ctx, const Tensor& c, const Tensor& a, const Tensor& b, G
 }
 
 Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias) {
-  if (x.rank() != 2 || x.dim(1) != weight.columns())
-    throw ShapeError{"linear", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
+  expect_linear(x, weight);
   Tensor y = ctx.empty({x.dim(0), weight.rows()}, x.dtype());
   gemm(ctx, y, x, weight.value(ctx), {.transpose_b = true}, bias.defined() ? bias.value(ctx) : Tensor());
+  record_linear(ctx, x, weight, bias, y);
+  return y;
+}
+
+void expect_linear(const Tensor& x, const ParameterSpan& weight) {
+  if (x.rank() != 2 || x.dim(1) != weight.columns())
+    throw ShapeError{"linear", weight.members().front()->name, "is " + to_string(weight.shape()) + " and x is " + to_string(x.shape())};
+}
+
+void record_linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, const ParameterSpan& bias, const Tensor& y) {
   ctx.record({.op = "linear", .inputs = {x}, .params = {weight, bias}, .saved = {weight.trainable() ? x : Tensor()}, .outputs = {y},
               .grad_input = [weight](Backward& back) -> std::vector<Tensor> {
                 const Tensor& dy = back.grad_output(0);
@@ -56,11 +97,8 @@ Tensor linear(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight, co
                 return {dx};
               },
               .grad_weight = [](Backward& back, const std::vector<GradientSlot>& slots) {
-                const Tensor& dy = back.grad_output(0);
-                if (slots[0].wanted()) gemm(back.ctx(), slots[0].tensor, dy, back.saved(0), {.transpose_a = true, .accumulate = slots[0].accumulate});
-                if (slots[1].wanted()) bias_gradient(back.ctx(), slots[1], dy);
+                weight_gradients(back.ctx(), slots[0], slots[1], back.grad_output(0), slots[0].wanted() ? back.saved(0) : Tensor());
               }});
-  return y;
 }
 
 Tensor linear_fp32(ExecContext& ctx, const Tensor& x, const ParameterSpan& weight) {
