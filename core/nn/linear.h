@@ -40,6 +40,8 @@ class Linear {
   // x [T, in] -> [T, sum of the members' rows]. Outside training the stored weight is multiplied, never its 8-bit copy.
   Tensor operator()(ExecContext& ctx, const Tensor& x) const;
 
+  // x W^T + b and nothing else: an op may take the parameters and run the product its own way.
+  bool is_plain() const { return quantised_ == nullptr && addition_ == nullptr && boundary_ == nullptr; }
   const ParameterSpan& weight() const { return weight_; }
   const ParameterSpan& bias() const { return bias_; }
   std::vector<int64_t> member_rows() const;  // of the local slices

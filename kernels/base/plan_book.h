@@ -29,6 +29,8 @@ class PlanBook {
 
   const Libraries& opened() const { return opened_; }
   bool take_changed() { return std::exchange(changed_, false); }  // something was kept since the last call
+  // Something a person should read once.
+  void notice(std::string text) { notices_.push_back(std::move(text)); }
   std::vector<std::string> take_notices() { return std::exchange(notices_, {}); }
 
  private:

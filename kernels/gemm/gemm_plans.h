@@ -50,5 +50,9 @@ struct GemmOperands {
 // after it. CudaError where the library has no algorithm.
 NEMO_CUDA_KERNEL void run_product(CublasLt& handle, const GemmProduct& product, const GemmOperands& operands,
                                   cudaStream_t stream);
+// The same, but where the library has no algorithm: false, and nothing is done. Asked at the product's first use, kept in
+// the plan book like an algorithm, and a notice of the book.
+NEMO_CUDA_KERNEL bool try_product(CublasLt& handle, const GemmProduct& product, const GemmOperands& operands,
+                                  cudaStream_t stream);
 
 }  // namespace nemo::kernels

@@ -16,6 +16,7 @@ namespace nemo::kernels {
 namespace {
 
 const std::string kLibrary = "cuBLASLt";
+const std::string kNoAlgorithm = "none";  // in the plan book
 
 // What cuBLASLt computes is column-major, so it is given the transposed problem C^T = op(B)^T op(A)^T: a row-major
 // matrix read column-major is its own transpose, so our B is its left operand, our n its rows, and the transpose flags
@@ -23,7 +24,7 @@ const std::string kLibrary = "cuBLASLt";
 struct Plan {
   CublasLtOwner<cublasLtMatmulDesc_t> operation;
   CublasLtOwner<cublasLtMatrixLayout_t> left, right, result;
-  cublasLtMatmulAlgo_t algorithm{};
+  std::optional<cublasLtMatmulAlgo_t> algorithm;  // none: the library has none
 };
 
 // Everything that an algorithm's choice may rest on.
@@ -182,19 +183,25 @@ class CublasLt {
     book_.open(kLibrary, static_cast<int64_t>(lt_.version()));
   }
 
-  void run(const PlanKey& key, const GemmOperands& operands, cudaStream_t stream) {
+  // false: no algorithm. Then the caller must have another way, else it is an error.
+  bool run(const PlanKey& key, const GemmOperands& operands, bool other_way, cudaStream_t stream) {
     auto found = plans_.find(key);
-    if (found == plans_.end()) found = plans_.emplace(key, make_plan(key, operands, stream)).first;
+    if (found == plans_.end()) found = plans_.emplace(key, make_plan(key, operands, other_way, stream)).first;
     const Plan& plan = found->second;
+    if (!plan.algorithm) {
+      if (other_way) return false;
+      throw CudaError("cublasLtMatmulAlgoGetHeuristic", "no algorithm for " + description(key));
+    }
     point(plan, key.product, operands);
-    lt_.check(multiply(plan, plan.algorithm, key.product, operands, operands.c, stream), "cublasLtMatmul");
+    lt_.check(multiply(plan, *plan.algorithm, key.product, operands, operands.c, stream), "cublasLtMatmul");
+    return true;
   }
 
  private:
-  Plan make_plan(const PlanKey& key, const GemmOperands& operands, cudaStream_t stream) {
+  Plan make_plan(const PlanKey& key, const GemmOperands& operands, bool other_way, cudaStream_t stream) {
     const GemmProduct& p = key.product;
     Plan plan{operation(), layout(p.b, p.transpose_b ? p.k : p.n, p.transpose_b ? p.n : p.k, p.ldb),
-              layout(p.a, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m, p.lda), layout(p.c, p.n, p.m, p.ldc)};
+              layout(p.a, p.transpose_a ? p.m : p.k, p.transpose_a ? p.k : p.m, p.lda), layout(p.c, p.n, p.m, p.ldc), std::nullopt};
     set(plan, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(plan, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, cublaslt_epilogue(p.epilogue));
@@ -202,25 +209,32 @@ class CublasLt {
     if (has_aux(p.epilogue)) set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.ld_aux);
     if (p.fast_accumulation) set(plan, CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{1});
     point(plan, p, operands);
-    plan.algorithm = choose(plan, key, operands, stream);
+    plan.algorithm = choose(plan, key, operands, other_way, stream);
     return plan;
   }
 
-  cublasLtMatmulAlgo_t choose(const Plan& plan, const PlanKey& key, const GemmOperands& operands, cudaStream_t stream) {
+  std::optional<cublasLtMatmulAlgo_t> choose(const Plan& plan, const PlanKey& key, const GemmOperands& operands,
+                                             bool other_way, cudaStream_t stream) {
     const std::string product = description(key);
     if (const std::string* kept = book_.find(kLibrary, product)) {
+      if (other_way && *kept == kNoAlgorithm) return std::nullopt;
       const std::optional<cublasLtMatmulAlgo_t> algorithm = from_hex(*kept);
       if (algorithm && usable(plan, *algorithm)) return *algorithm;
     }
-    const std::vector<cublasLtMatmulHeuristicResult_t> results = candidates(plan, key, product);
+    const std::vector<cublasLtMatmulHeuristicResult_t> results = candidates(plan, key);
+    if (results.empty()) {
+      if (!other_way) return std::nullopt;
+      book_.keep(kLibrary, product, kNoAlgorithm);
+      book_.notice(kLibrary + " has no algorithm for " + product + ": its parts run one by one");
+      return std::nullopt;
+    }
     const cublasLtMatmulAlgo_t chosen =
         results[tune_ && results.size() > 1 ? fastest(plan, results, key.product, operands, stream) : 0].algo;
     book_.keep(kLibrary, product, to_hex(chosen));
     return chosen;
   }
 
-  std::vector<cublasLtMatmulHeuristicResult_t> candidates(const Plan& plan, const PlanKey& key,
-                                                          const std::string& product) const {
+  std::vector<cublasLtMatmulHeuristicResult_t> candidates(const Plan& plan, const PlanKey& key) const {
     cublasLtMatmulPreference_t created = nullptr;
     lt_.check(lt_.preference_create(&created), "cublasLtMatmulPreferenceCreate");
     const CublasLtOwner<cublasLtMatmulPreference_t> preference(created, lt_.preference_destroy);
@@ -244,7 +258,6 @@ class CublasLt {
     std::erase_if(results, [](const cublasLtMatmulHeuristicResult_t& result) {
       return result.state != CUBLAS_STATUS_SUCCESS || result.workspaceSize > kGemmWorkspaceBytes;
     });
-    if (results.empty()) throw CudaError("cublasLtMatmulAlgoGetHeuristic", "no algorithm for " + product);
     return results;
   }
 
@@ -332,11 +345,22 @@ void cublaslt_destroy(CublasLt* handle) noexcept {
   delete handle;
 }
 
+namespace {
+
+PlanKey key_of(const GemmProduct& product, const GemmOperands& operands) {
+  return {product,
+          {alignment_of(operands.c), alignment_of(operands.a), alignment_of(operands.b), alignment_of(operands.vector),
+           alignment_of(operands.aux)}};
+}
+
+}  // namespace
+
 void run_product(CublasLt& handle, const GemmProduct& product, const GemmOperands& operands, cudaStream_t stream) {
-  handle.run({product,
-              {alignment_of(operands.c), alignment_of(operands.a), alignment_of(operands.b),
-               alignment_of(operands.vector), alignment_of(operands.aux)}},
-             operands, stream);
+  handle.run(key_of(product, operands), operands, false, stream);
+}
+
+bool try_product(CublasLt& handle, const GemmProduct& product, const GemmOperands& operands, cudaStream_t stream) {
+  return handle.run(key_of(product, operands), operands, true, stream);
 }
 
 }  // namespace nemo::kernels

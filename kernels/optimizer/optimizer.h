@@ -69,7 +69,8 @@ NEMO_CUDA_KERNEL void finish_grad_norm_cuda(StepState* state, cudaStream_t strea
 // master, w is `param` itself, T (float | bf16). Grad and Moment (float | bf16).
 // A bf16 w without master, and bf16 moments, are rounded stochastically: one step moves them by less than their last place,
 // which rounding to nearest would lose each time. With i = first_index + element, an element takes place
-// i % 8 (stochastic_rounding.h) of philox((seed, site), step, i / 8 * 4 + state), state 0 for w, 1 for m, 2 for v.
+// i % 8 (stochastic_rounding.h) of philox((seed, site), step, i / 8), as number 0 for w, 1 for m, 2 for v. Where w is bf16
+// without master, the GPU's quotient and root are its fast ones, wrong in the last places of fp32, far below where w is rounded.
 struct AdamWArgs { float beta1, beta2, eps; uint64_t seed = 0; };
 template <class T, class Grad, class Moment>
 void adamw_cpu(const OptimizerBuffers& buffers, const StepState* state, const AdamWArgs& args);

@@ -18,9 +18,9 @@ Chunk chunk_at(const OptimizerBuffers& buffers, int64_t chunk) {
 }
 
 // [begin, end) of `to` from fp32, drawn as elements first_index + i; both are multiples of kRoundingsPerDraw.
-void round_stochastically(bf16* to, const float* from, RandomKey key, uint64_t step, uint64_t which, int64_t first_index, int64_t begin, int64_t end) {
+void round_stochastically(bf16* to, const float* from, RandomKey key, uint64_t step, int which, int64_t first_index, int64_t begin, int64_t end) {
   for (int64_t group = begin; group < end; group += kRoundingsPerDraw) {
-    const Philox4 draw = philox(key, step, static_cast<uint64_t>((first_index + group) / kRoundingsPerDraw * 4) + which);
+    const Philox4 draw = draw_of(philox(key, step, static_cast<uint64_t>((first_index + group) / kRoundingsPerDraw)), which);
     for (int64_t i = group; i < std::min(end, group + kRoundingsPerDraw); ++i)
       to[i] = stochastically_rounded(from[i - begin], rounding_bits(draw, static_cast<int>(i - group)));
   }

@@ -72,31 +72,68 @@ __global__ void finish_grad_norm_kernel(StepState* state) {
   state->skip = isfinite(norm) && isfinite(state->loss_sum) ? 0 : 1;
 }
 
-// Rounds N elements from `i` on as the header says; what is fp32 stays as it is.
-template <class State, int N>
-__device__ inline void store_state(State* to, int64_t i, int64_t first_index, float (&value)[N], RandomKey key, uint64_t step, uint64_t which) {
-  if constexpr (sizeof(State) == 2) {
-    const int64_t index = first_index + i;
-    const Philox4 draw = philox(key, step, static_cast<uint64_t>(index / kRoundingsPerDraw * 4) + which);
-    const int first = static_cast<int>(index % kRoundingsPerDraw);
-#pragma unroll
-    for (int j = 0; j < N; ++j) {  // exact in bf16 from here on: the store keeps it
-      value[j] = static_cast<float>(stochastically_rounded(value[j], rounding_bits(draw, N == kPackSize ? j : first + j)));
-    }
-  }
-  store(to + i, value);
-}
-
 struct StepNumbers {
   float beta1, beta2, eps, lr, weight_decay, grad_scale, inverse_correction1, inverse_correction2;
   RandomKey key;
   uint64_t step;
 };
 
+// a / b and sqrt(a) in one instruction of the special function unit each: about 1e-7 of the result wrong, numbers below
+// 1e-38 taken as 0.
+__device__ inline float fast_quotient(float a, float b) {
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(b));
+  return a * inverse;
+}
+__device__ inline float fast_root(float a) {
+  float root;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(root) : "f"(a));
+  return root;
+}
+
+// One element's step from g, m, v, w. kFast: w is rounded to bf16 next.
+template <bool kFast>
+__device__ inline void step_element(const StepNumbers& numbers, float g, float& m, float& v, float& w) {
+  const float gradient = g * numbers.grad_scale;
+  m = numbers.beta1 * m + (1.0f - numbers.beta1) * gradient;
+  v = numbers.beta2 * v + (1.0f - numbers.beta2) * gradient * gradient;
+  const float mean = m * numbers.inverse_correction1, square = v * numbers.inverse_correction2;
+  const float change =
+      kFast ? fast_quotient(mean, fast_root(square) + numbers.eps) : mean / (sqrtf(square) + numbers.eps);
+  w -= numbers.lr * (change + numbers.weight_decay * w);
+}
+
+// Stores as number `which` of the draw at `place` and after says. finite: no value is NaN, so that the sum with random bits
+// needs no guard (that of an infinity keeps its upper half), and two upper halves are one byte permutation.
+template <int N>
+__device__ inline void store_rounded(bf16* to, const float (&value)[N], const Philox4& draw, int which, int place,
+                                     bool finite) {
+  const Philox4 mine = draw_of(draw, which);
+  if constexpr (N == 1) {
+    *to = stochastically_rounded(value[0], rounding_bits(mine, place));
+  } else {
+    uint32_t words[N / 2];
+    const auto guarded = [&](int j) -> uint32_t {
+      return stochastically_rounded(value[j], rounding_bits(mine, place + j)).bits;
+    };
+    const auto sum = [&](int j) { return __float_as_uint(value[j]) + rounding_bits(mine, place + j); };
+#pragma unroll
+    for (int j = 0; j < N; j += 2)
+      words[j / 2] = finite ? __byte_perm(sum(j), sum(j + 1), 0x7632) : guarded(j) | guarded(j + 1) << 16;
+    if constexpr (N == kPackSize) {
+      *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+    } else {
+      *reinterpret_cast<uint2*>(to) = make_uint2(words[0], words[1]);
+    }
+  }
+}
+
 template <class T, class Grad, class Moment, int N>
 __device__ inline void update(const OptimizerBuffer& buffer, const StepNumbers& numbers, int64_t i) {
+  constexpr bool kRoundedMoments = sizeof(Moment) == 2, kMayRoundWeight = sizeof(T) == 2;
   T* const param = static_cast<T*>(buffer.param);
   Moment *const m = static_cast<Moment*>(buffer.m), *const v = static_cast<Moment*>(buffer.v);
+  const bool rounds_weight = kMayRoundWeight && buffer.master == nullptr;
   float w[N], g[N], first[N], second[N];
   if (buffer.master) {
     load(w, buffer.master + i);
@@ -106,22 +143,33 @@ __device__ inline void update(const OptimizerBuffer& buffer, const StepNumbers& 
   load(g, static_cast<const Grad*>(buffer.grad) + i);
   load(first, m + i);
   load(second, v + i);
+  Philox4 draw{};  // asks for no loaded value: it fills the wait for them
+  const int place = N == kPackSize ? 0 : static_cast<int>((buffer.first_index + i) % kRoundingsPerDraw);
+  if (kRoundedMoments || rounds_weight)
+    draw = philox(numbers.key, numbers.step, static_cast<uint64_t>((buffer.first_index + i) / kRoundingsPerDraw));
+  if (rounds_weight) {
 #pragma unroll
-  for (int j = 0; j < N; ++j) {
-    const float gradient = g[j] * numbers.grad_scale;
-    first[j] = numbers.beta1 * first[j] + (1.0f - numbers.beta1) * gradient;
-    second[j] = numbers.beta2 * second[j] + (1.0f - numbers.beta2) * gradient * gradient;
-    const float change = first[j] * numbers.inverse_correction1 / (sqrtf(second[j] * numbers.inverse_correction2) + numbers.eps);
-    w[j] -= numbers.lr * (change + numbers.weight_decay * w[j]);
-  }
-  store_state(m, i, buffer.first_index, first, numbers.key, numbers.step, 1);
-  store_state(v, i, buffer.first_index, second, numbers.key, numbers.step, 2);
-  if (buffer.master) {
-    store(buffer.master + i, w);
-    store(param + i, w);
+    for (int j = 0; j < N; ++j) step_element<true>(numbers, g[j], first[j], second[j], w[j]);
   } else {
-    store_state(param, i, buffer.first_index, w, numbers.key, numbers.step, 0);
+#pragma unroll
+    for (int j = 0; j < N; ++j) step_element<false>(numbers, g[j], first[j], second[j], w[j]);
   }
+  float nan_if_any = 0;  // a NaN among a moment, the gradient and the weight has reached the new weight
+#pragma unroll
+  for (int j = 0; j < N; ++j) nan_if_any = fmaf(w[j], 0.0f, nan_if_any);
+  const bool finite = nan_if_any == 0.0f;
+  if constexpr (kRoundedMoments) {
+    store_rounded(m + i, first, draw, 1, place, finite);
+    store_rounded(v + i, second, draw, 2, place, finite);
+  } else {
+    store(m + i, first);
+    store(v + i, second);
+  }
+  if (buffer.master) store(buffer.master + i, w);
+  if constexpr (kMayRoundWeight) {
+    if (rounds_weight) return store_rounded(param + i, w, draw, 0, place, finite);
+  }
+  store(param + i, w);
 }
 
 // Four blocks a multiprocessor: enough loads in flight beside the arithmetic of the draws.

@@ -77,6 +77,7 @@ struct DecoderConfig {
   double init_method_std = 0.02;
   double hidden_dropout = 0, attention_dropout = 0, embedding_dropout = 0;
   AttentionBackend attention_backend = AttentionBackend::automatic;
+  bool bias_gelu_fusion = true;
 
   RecomputeGranularity recompute_granularity = RecomputeGranularity::none;
   RecomputeMethod recompute_method = RecomputeMethod::none;  // none: uniform, where granularity is full
@@ -139,6 +140,9 @@ struct DecoderConfig {
     visit("attention_dropout", attention_dropout, "dropout of attention probabilities", AtLeast{0}, Below{1});
     visit("embedding_dropout", embedding_dropout, "dropout of the embedded tokens", AtLeast{0}, Below{1});
     visit("attention_backend", attention_backend, "auto, cudnn (fused library kernel) or own");
+    visit("bias_gelu_fusion", bias_gelu_fusion,
+          "on the GPU in bf16: bias and gelu_tanh inside the products beside them, where the linears have biases and "
+          "neither mlp_act nor mlp is recomputed");
     visit("recompute_granularity", recompute_granularity,
           "what the backward pass computes again instead of keeping: none, results of some modules, or whole layers",
           Optional{});

@@ -6,6 +6,7 @@
 #include "core/autograd/tape.h"
 #include "core/ops/elementwise.h"
 #include "core/ops/embedding.h"
+#include "core/ops/gelu_mlp.h"
 #include "core/ops/linear.h"
 #include "models/decoder/rope_table.h"
 
@@ -90,11 +91,17 @@ void Attention::list_seams(Seams& seams, const std::string& name) {
 }
 
 FeedForward::FeedForward(ParameterStore& store, const DecoderConfig& config, const std::string& block)
-    : gated_(config.gated()), remake_up_(config.recomputes("mlp")), remake_activated_(remake_up_ || config.recomputes("mlp_act")), activation_(activation_of(config.activation)),
+    : gated_(config.gated()), bias_gelu_fusion_(config.bias_gelu_fusion), remake_up_(config.recomputes("mlp")), remake_activated_(remake_up_ || config.recomputes("mlp_act")), activation_(activation_of(config.activation)),
       up_(store, block, up_members(config, block), config.hidden_size, config.add_bias_linear, weights(config)),
       down_(store, block, {{block + ".mlp.down", config.hidden_size}}, config.ffn_hidden_size, config.add_bias_linear, residual_weights(config)) {}
 
+// The one place that decides. What the activation gives is in no tensor of its own to be made again where products write it.
+bool FeedForward::fuses_gelu() const {
+  return bias_gelu_fusion_ && activation_ == Activation::gelu_tanh && !remake_activated_ && up_.is_plain() && down_.is_plain() && up_.bias().defined() && down_.bias().defined();
+}
+
 Tensor FeedForward::forward(ExecContext& ctx, const Tensor& x) const {
+  if (fuses_gelu()) return gelu_mlp(ctx, x, up_.weight(), up_.bias(), down_.weight(), down_.bias());
   const Tensor up = up_(ctx, x);
   if (remake_up_) make_again(ctx, {up}, {x}, [this](ExecContext& ctx, const std::vector<Tensor>& from) { return std::vector{up_(ctx, from[0])}; });
   const Tensor activated = activate(ctx, up);

@@ -40,7 +40,9 @@ class FeedForward {
  private:
   Tensor activate(ExecContext& ctx, const Tensor& up) const { return gated_ ? gated_activation(ctx, up, activation_) : activation(ctx, up, activation_); }
 
-  bool gated_, remake_up_, remake_activated_;
+  bool fuses_gelu() const;
+
+  bool gated_, bias_gelu_fusion_, remake_up_, remake_activated_;
   Activation activation_;
   Linear up_, down_;  // up_: gate | up where gated
 };

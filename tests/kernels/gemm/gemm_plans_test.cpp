@@ -172,3 +172,31 @@ TEST_CASE("gemm algorithms picked by timing are right, kept, and found again on 
   check_close<float>(product(*handle_of(false, damaged)), expected);
   CHECK(damaged.take_changed());
 }
+
+TEST_CASE("gemm products the library is known not to have are left to the caller on CUDA", "[.][cuda]") {
+  const TestDevice device = TestDevice::cuda();
+  const GemmProduct p = bf16_product(64, 64, 64, true, false, GemmEpilogue::bgrad_a);
+  const auto a = random_values<bf16>(p.m * p.k, 1), b = random_values<bf16>(p.n * p.k, 2);
+  const std::vector<bf16> before(static_cast<size_t>(p.m * p.n), bf16(7.0f));
+  Array<bf16> a_in(device, a), b_in(device, b), c(device, before), sums(device, static_cast<size_t>(p.m));
+  Array<uint8_t> workspace(device, kGemmWorkspaceBytes);
+  const GemmOperands operands{.c = c.data(),
+                              .a = a_in.data(),
+                              .b = b_in.data(),
+                              .vector = sums.data(),
+                              .workspace = workspace.data()};
+  PlanBook book;
+  REQUIRE(try_product(*handle_of(false, book), p, operands, device.stream()));
+  CHECK(book.take_notices().empty());
+  PlanBook::Libraries libraries = book.opened();
+  for (auto& [name, kept] : libraries.at("cuBLASLt").plans) kept = "none";
+  PlanBook read;
+  read.add("test", libraries);
+  Array<bf16> untouched(device, before);
+  GemmOperands again = operands;
+  again.c = untouched.data();
+  const Handle handle = handle_of(false, read);
+  CHECK_FALSE(try_product(*handle, p, again, device.stream()));
+  CHECK(same_bits(untouched.values(), before));
+  CHECK_FALSE(read.take_changed());
+}

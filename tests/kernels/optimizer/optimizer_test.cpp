@@ -169,21 +169,44 @@ void rounding_draws(const TestDevice& device) {
   Array<StepState> state_in(device, std::vector<StepState>{state});
   Table table(device, {{.param = w_in.data(), .master = nullptr, .m = m_in.data(), .v = v_in.data(), .grad = grad.data(), .count = count, .weight_decay = 0, .site = 3}});
   launch_adamw<bf16, bf16, bf16>(device, table.get(), state_in.data(), args);
-  const auto expected = [&](const std::vector<bf16>& before, float beta, uint64_t which) {
+  const auto expected = [&](const std::vector<bf16>& before, float beta, uint32_t factor) {
     std::vector<bf16> rounded;
     for (int64_t i = 0; i < count; ++i) {
-      const Philox4 draw = philox({.seed = 7, .site = 3}, 5, static_cast<uint64_t>(i / 8 * 4) + which);
+      const Philox4 draw = philox({.seed = 7, .site = 3}, 5, static_cast<uint64_t>(i / 8));
       const uint32_t words[4] = {draw.x, draw.y, draw.z, draw.w};
-      const uint32_t random = words[i % 8 / 2] >> (i % 2 * 16) & 0xffffu;
+      const uint32_t random = words[i % 8 / 2] * factor >> (i % 2 * 16) & 0xffffu;
       bf16 result;
       result.bits = static_cast<uint16_t>((std::bit_cast<uint32_t>(beta * static_cast<float>(before[static_cast<size_t>(i)])) + random) >> 16);
       rounded.push_back(result);
     }
     return rounded;
   };
-  CHECK(same_bits(m_in.values(), expected(m, 0.75f, 1)));
-  CHECK(same_bits(v_in.values(), expected(v, 0.625f, 2)));
+  CHECK(same_bits(m_in.values(), expected(m, 0.75f, 0x9E3779B1u)));
+  CHECK(same_bits(v_in.values(), expected(v, 0.625f, 0x85EBCA77u)));
   CHECK(same_bits(w_in.values(), w));  // lr is 0
+}
+
+// What is not finite stays so, beside neighbours that are and alone; a NaN must not turn into a number.
+void not_finite(const TestDevice& device) {
+  constexpr int64_t kCount = 27;
+  std::vector<bf16> w(kCount, bf16(1.0f)), m(kCount, bf16(0.5f)), v(kCount, bf16(0.25f)), grad(kCount, bf16(0.125f));
+  w[1] = bf16(NAN), m[9] = bf16(NAN), v[17] = bf16(NAN), w[25] = bf16(NAN), v[5] = bf16(INFINITY), m[12] = bf16(-INFINITY);
+  grad[20] = bf16(NAN);
+  Array<bf16> w_in(device, w), m_in(device, m), v_in(device, v), grad_in(device, grad);
+  Table table(device, {{.param = w_in.data(), .master = nullptr, .m = m_in.data(), .v = v_in.data(), .grad = grad_in.data(), .count = kCount, .weight_decay = 0}});
+  Array<StepState> state_in(device, std::vector<StepState>{some_state()});
+  launch_adamw<bf16, bf16, bf16>(device, table.get(), state_in.data(), kArgs);
+  const auto new_w = to_doubles(w_in.values()), new_m = to_doubles(m_in.values()), new_v = to_doubles(v_in.values());
+  for (size_t i = 0; i < kCount; ++i) {
+    CAPTURE(i);
+    CHECK(std::isnan(new_w[i]) == (i == 1 || i == 9 || i == 17 || i == 20 || i == 25));
+    CHECK(std::isnan(new_m[i]) == (i == 9 || i == 20));
+    CHECK(std::isnan(new_v[i]) == (i == 17 || i == 20));
+  }
+  CHECK(new_v[5] == INFINITY);
+  CHECK(new_w[5] == Approx(1).epsilon(0.01));
+  CHECK(new_m[12] == -INFINITY);
+  CHECK(new_w[12] == INFINITY);
 }
 
 // A second moment that decays by less than bf16's last place a step must still decay.
@@ -267,6 +290,7 @@ void grad_norms(const TestDevice& device) {
 
 NEMO_KERNEL_TEST("adamw steps weights and moments, and leaves all alone when told to skip", "[optimizer]", adamw_steps)
 NEMO_KERNEL_TEST("adamw rounds bf16 states by the draws of its rule", "[optimizer]", rounding_draws)
+NEMO_KERNEL_TEST("adamw keeps what is not finite", "[optimizer]", not_finite)
 NEMO_KERNEL_TEST("bf16 moments decay by less than their last place", "[optimizer]", slow_moments)
 NEMO_KERNEL_TEST("square_sum adds in fp64 in a fixed order", "[optimizer]", square_sums)
 NEMO_KERNEL_TEST("finish_grad_norm clips, and skips what is not finite", "[optimizer]", grad_norms)

@@ -1,0 +1,70 @@
+#include "kernels/gemm/gemm_fused.h"
+
+#include <type_traits>
+
+#include "kernels/gemm/gemm_plans.h"
+
+namespace nemo::kernels {
+namespace {
+
+GemmProduct bf16_product(const GemmShape& shape, GemmType result, GemmEpilogue epilogue) {
+  return {.m = shape.m,
+          .n = shape.n,
+          .k = shape.k,
+          .transpose_a = shape.transpose_a,
+          .transpose_b = shape.transpose_b,
+          .lda = shape.lda,
+          .ldb = shape.ldb,
+          .ldc = shape.ldc,
+          .a = GemmType::bf16,
+          .b = GemmType::bf16,
+          .c = result,
+          .epilogue = epilogue,
+          .vector = result};
+}
+
+bool is_empty(const GemmShape& shape) {
+  return shape.m == 0 || shape.n == 0 || shape.k == 0;
+}
+
+// The library wants rows of aux in steps of 8 elements, which start on 16 bytes.
+bool takes_aux(const GemmShape& shape, const bf16* aux) {
+  return shape.n % 8 == 0 && reinterpret_cast<uintptr_t>(aux) % 16 == 0;
+}
+
+}  // namespace
+
+bool gemm_bias_gelu_cuda(CublasLt& handle, bf16* y, bf16* pre, const bf16* a, const bf16* b, const bf16* bias,
+                         const GemmShape& shape, void* workspace, cudaStream_t stream) {
+  if (is_empty(shape) || !takes_aux(shape, pre)) return false;
+  GemmProduct product = bf16_product(shape, GemmType::bf16, GemmEpilogue::gelu_aux_bias);
+  product.ld_aux = shape.n;
+  return try_product(handle, product,
+                     {.c = y, .a = a, .b = b, .vector = const_cast<bf16*>(bias), .aux = pre, .workspace = workspace},
+                     stream);
+}
+
+bool gemm_gelu_gradient_cuda(CublasLt& handle, bf16* c, const bf16* pre, const bf16* a, const bf16* b,
+                             const GemmShape& shape, void* workspace, cudaStream_t stream) {
+  if (is_empty(shape) || !takes_aux(shape, pre)) return false;
+  GemmProduct product = bf16_product(shape, GemmType::bf16, GemmEpilogue::dgelu);
+  product.ld_aux = shape.n;
+  return try_product(handle, product, {.c = c, .a = a, .b = b, .aux = const_cast<bf16*>(pre), .workspace = workspace},
+                     stream);
+}
+
+template <class Out>
+bool gemm_row_sums_cuda(CublasLt& handle, Out* c, Out* sums, const bf16* a, const bf16* b, const GemmShape& shape,
+                        void* workspace, cudaStream_t stream) {
+  if (is_empty(shape)) return false;
+  const GemmType result = std::is_same_v<Out, float> ? GemmType::fp32 : GemmType::bf16;
+  return try_product(handle, bf16_product(shape, result, GemmEpilogue::bgrad_a),
+                     {.c = c, .a = a, .b = b, .vector = sums, .workspace = workspace}, stream);
+}
+
+template bool gemm_row_sums_cuda(CublasLt&, float*, float*, const bf16*, const bf16*, const GemmShape&, void*,
+                                 cudaStream_t);
+template bool gemm_row_sums_cuda(CublasLt&, bf16*, bf16*, const bf16*, const bf16*, const GemmShape&, void*,
+                                 cudaStream_t);
+
+}  // namespace nemo::kernels
