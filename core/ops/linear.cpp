@@ -3,7 +3,7 @@
 #include "core/autograd/tape.h"
 #include "core/ops/launch.h"
 #include "kernels/elementwise/elementwise.h"
-#include "kernels/gemm/gemm_fused.h"
+#include "kernels/gemm/gemm.h"
 
 namespace nemo {
 
@@ -21,31 +21,7 @@ void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy)
   });
 }
 
-namespace {
-
-// Decided by what the device plans for, so that meta leases what the GPU does. False: the library has no such product. Where the
-// same bits are asked for whatever else is wanted, the bias is summed apart.
-bool gradients_in_one_product(ExecContext& ctx, const GradientSlot& weight, const GradientSlot& bias, const Tensor& dy, const Tensor& x) {
-  if (ctx.deterministic() || !weight.wanted() || !bias.wanted() || weight.accumulate || bias.accumulate || dy.dtype() != DType::bf16 ||
-      weight.tensor.dtype() != bias.tensor.dtype() || ctx.device().plans_for() != DeviceType::cuda)
-    return false;
-  const kernels::GemmShape shape = gemm_shape(weight.tensor, dy, x, {.transpose_a = true});
-  bool done = true;
-  with_float_type("linear", weight.tensor.dtype(), [&](auto g) {
-    using Grad = decltype(g);
-    launch(ctx, "linear", [] {},
-           [&] {
-             done = kernels::gemm_row_sums_cuda(ctx.runtime().cublaslt(), weight.tensor.data<Grad>(), bias.tensor.data<Grad>(), dy.data<bf16>(), x.data<bf16>(), shape,
-                                                ctx.runtime().gemm_workspace(), ctx.stream());
-           });
-  });
-  return done;
-}
-
-}  // namespace
-
 void weight_gradients(ExecContext& ctx, const GradientSlot& weight, const GradientSlot& bias, const Tensor& dy, const Tensor& x) {
-  if (gradients_in_one_product(ctx, weight, bias, dy, x)) return;
   if (weight.wanted()) gemm(ctx, weight.tensor, dy, x, {.transpose_a = true, .accumulate = weight.accumulate});
   if (bias.wanted()) bias_gradient(ctx, bias, dy);
 }

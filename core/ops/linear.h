@@ -41,8 +41,7 @@ Tensor linear_fp32(ExecContext& ctx, const Tensor& x, const ParameterSpan& weigh
 // The bias's gradient: dy [T, out] summed over T into the slot.
 void bias_gradient(ExecContext& ctx, const GradientSlot& slot, const Tensor& dy);
 
-// Both gradients of y = x W^T + b from dy [T, out] and x [T, in], where the slots want them. On CUDA the first write of both
-// in bf16 arithmetic is one product that sums dy on its way, in an order of its own.
+// Both gradients of y = x W^T + b from dy [T, out] and x [T, in], where the slots want them.
 void weight_gradients(ExecContext& ctx, const GradientSlot& weight, const GradientSlot& bias, const Tensor& dy, const Tensor& x);
 
 // The product itself, for ops that need one: c (+)= op(a) op(b) (+ bias), row-major, rows may be strided.

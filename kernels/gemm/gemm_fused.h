@@ -21,9 +21,4 @@ NEMO_CUDA_KERNEL bool gemm_bias_gelu_cuda(CublasLt& handle, bf16* y, bf16* pre, 
 NEMO_CUDA_KERNEL bool gemm_gelu_gradient_cuda(CublasLt& handle, bf16* c, const bf16* pre, const bf16* a, const bf16* b,
                                               const GemmShape& shape, void* workspace, cudaStream_t stream);
 
-// c [m, n] = op(A) op(B), sums [m] = op(A) summed over k. The library sums into the type of c alone.
-template <class Out>
-NEMO_CUDA_KERNEL bool gemm_row_sums_cuda(CublasLt& handle, Out* c, Out* sums, const bf16* a, const bf16* b,
-                                         const GemmShape& shape, void* workspace, cudaStream_t stream);
-
 }  // namespace nemo::kernels

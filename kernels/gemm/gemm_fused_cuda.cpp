@@ -1,13 +1,11 @@
 #include "kernels/gemm/gemm_fused.h"
 
-#include <type_traits>
-
 #include "kernels/gemm/gemm_plans.h"
 
 namespace nemo::kernels {
 namespace {
 
-GemmProduct bf16_product(const GemmShape& shape, GemmType result, GemmEpilogue epilogue) {
+GemmProduct bf16_product(const GemmShape& shape, GemmEpilogue epilogue) {
   return {.m = shape.m,
           .n = shape.n,
           .k = shape.k,
@@ -18,9 +16,9 @@ GemmProduct bf16_product(const GemmShape& shape, GemmType result, GemmEpilogue e
           .ldc = shape.ldc,
           .a = GemmType::bf16,
           .b = GemmType::bf16,
-          .c = result,
+          .c = GemmType::bf16,
           .epilogue = epilogue,
-          .vector = result};
+          .vector = GemmType::bf16};
 }
 
 bool is_empty(const GemmShape& shape) {
@@ -37,7 +35,7 @@ bool takes_aux(const GemmShape& shape, const bf16* aux) {
 bool gemm_bias_gelu_cuda(CublasLt& handle, bf16* y, bf16* pre, const bf16* a, const bf16* b, const bf16* bias,
                          const GemmShape& shape, void* workspace, cudaStream_t stream) {
   if (is_empty(shape) || !takes_aux(shape, pre)) return false;
-  GemmProduct product = bf16_product(shape, GemmType::bf16, GemmEpilogue::gelu_aux_bias);
+  GemmProduct product = bf16_product(shape, GemmEpilogue::gelu_aux_bias);
   product.ld_aux = shape.n;
   return try_product(handle, product,
                      {.c = y, .a = a, .b = b, .vector = const_cast<bf16*>(bias), .aux = pre, .workspace = workspace},
@@ -47,24 +45,10 @@ bool gemm_bias_gelu_cuda(CublasLt& handle, bf16* y, bf16* pre, const bf16* a, co
 bool gemm_gelu_gradient_cuda(CublasLt& handle, bf16* c, const bf16* pre, const bf16* a, const bf16* b,
                              const GemmShape& shape, void* workspace, cudaStream_t stream) {
   if (is_empty(shape) || !takes_aux(shape, pre)) return false;
-  GemmProduct product = bf16_product(shape, GemmType::bf16, GemmEpilogue::dgelu);
+  GemmProduct product = bf16_product(shape, GemmEpilogue::dgelu);
   product.ld_aux = shape.n;
   return try_product(handle, product, {.c = c, .a = a, .b = b, .aux = const_cast<bf16*>(pre), .workspace = workspace},
                      stream);
 }
-
-template <class Out>
-bool gemm_row_sums_cuda(CublasLt& handle, Out* c, Out* sums, const bf16* a, const bf16* b, const GemmShape& shape,
-                        void* workspace, cudaStream_t stream) {
-  if (is_empty(shape)) return false;
-  const GemmType result = std::is_same_v<Out, float> ? GemmType::fp32 : GemmType::bf16;
-  return try_product(handle, bf16_product(shape, result, GemmEpilogue::bgrad_a),
-                     {.c = c, .a = a, .b = b, .vector = sums, .workspace = workspace}, stream);
-}
-
-template bool gemm_row_sums_cuda(CublasLt&, float*, float*, const bf16*, const bf16*, const GemmShape&, void*,
-                                 cudaStream_t);
-template bool gemm_row_sums_cuda(CublasLt&, bf16*, bf16*, const bf16*, const bf16*, const GemmShape&, void*,
-                                 cudaStream_t);
 
 }  // namespace nemo::kernels
